@@ -1,0 +1,20 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_UTIL_ERROR_H
+#define VFM_SRC_UTIL_ERROR_H
+
+#include <vfmig/error.h>
+
+/*
+ * Fills in @err, which may be NULL, and returns @code, so that detecting,
+ * describing and returning an error is one statement:
+ *
+ *     return error_set(err, -EINVAL, "%s: bad length %zu", name, len);
+ *
+ * An argument may point into @err->message, so a layer can put its own words
+ * before those of the layer below.
+ */
+__attribute__((format(printf, 3, 4))) int
+error_set(struct vfm_error *err, int code, const char *fmt, ...);
+
+#endif
