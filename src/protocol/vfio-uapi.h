@@ -14,68 +14,68 @@
 #include <stdint.h>
 
 /* VFIO_DEVICE_FEATURE: flags. */
-#define UAPI_FEATURE_MASK         UINT32_C(0xffff)
-#define UAPI_FEATURE_GET          (UINT32_C(1) << 16)
-#define UAPI_FEATURE_SET          (UINT32_C(1) << 17)
-#define UAPI_FEATURE_PROBE        (UINT32_C(1) << 18)
+#define UAPI_FEATURE_MASK            UINT32_C(0xffff)
+#define UAPI_FEATURE_GET             (UINT32_C(1) << 16)
+#define UAPI_FEATURE_SET             (UINT32_C(1) << 17)
+#define UAPI_FEATURE_PROBE           (UINT32_C(1) << 18)
 
 /* VFIO_DEVICE_FEATURE: numbers. */
-#define UAPI_FEATURE_MIGRATION    1
-#define UAPI_FEATURE_DEVICE_STATE 2
-#define UAPI_FEATURE_LOG_START    6
-#define UAPI_FEATURE_LOG_STOP     7
-#define UAPI_FEATURE_LOG_REPORT   8
-#define UAPI_FEATURE_DATA_SIZE    9
+#define UAPI_FEATURE_MIGRATION       1
+#define UAPI_FEATURE_DEVICE_STATE    2
+#define UAPI_FEATURE_LOG_START       6
+#define UAPI_FEATURE_LOG_STOP        7
+#define UAPI_FEATURE_LOG_REPORT      8
+#define UAPI_FEATURE_DATA_SIZE       9
 #define UAPI_FEATURE_PRECOPY_INFO_V2 12
 
 /* Feature 1: flags. */
-#define UAPI_MIGRATION_STOP_COPY  (UINT64_C(1) << 0)
-#define UAPI_MIGRATION_P2P        (UINT64_C(1) << 1)
-#define UAPI_MIGRATION_PRE_COPY   (UINT64_C(1) << 2)
+#define UAPI_MIGRATION_STOP_COPY     (UINT64_C(1) << 0)
+#define UAPI_MIGRATION_P2P           (UINT64_C(1) << 1)
+#define UAPI_MIGRATION_PRE_COPY      (UINT64_C(1) << 2)
 
 /* struct vfio_precopy_info: flags. */
-#define UAPI_PRECOPY_REINIT       (UINT32_C(1) << 0)
+#define UAPI_PRECOPY_REINIT          (UINT32_C(1) << 0)
 
 /* The eight migration states. */
-#define UAPI_STATE_ERROR          0
-#define UAPI_STATE_STOP           1
-#define UAPI_STATE_RUNNING        2
-#define UAPI_STATE_STOP_COPY      3
-#define UAPI_STATE_RESUMING       4
-#define UAPI_STATE_RUNNING_P2P    5
-#define UAPI_STATE_PRE_COPY       6
-#define UAPI_STATE_PRE_COPY_P2P   7
-#define UAPI_NUM_STATES           8
+#define UAPI_STATE_ERROR             0
+#define UAPI_STATE_STOP              1
+#define UAPI_STATE_RUNNING           2
+#define UAPI_STATE_STOP_COPY         3
+#define UAPI_STATE_RESUMING          4
+#define UAPI_STATE_RUNNING_P2P       5
+#define UAPI_STATE_PRE_COPY          6
+#define UAPI_STATE_PRE_COPY_P2P      7
+#define UAPI_NUM_STATES              8
 
 /* VFIO_DEVICE_GET_INFO: flags. */
-#define UAPI_DEVICE_RESET         (UINT32_C(1) << 0)
-#define UAPI_DEVICE_PCI           (UINT32_C(1) << 1)
+#define UAPI_DEVICE_RESET            (UINT32_C(1) << 0)
+#define UAPI_DEVICE_PCI              (UINT32_C(1) << 1)
 
 /* VFIO_DEVICE_GET_REGION_INFO: flags, indexes and the one capability. */
-#define UAPI_REGION_READ          (UINT32_C(1) << 0)
-#define UAPI_REGION_WRITE         (UINT32_C(1) << 1)
-#define UAPI_REGION_MMAP          (UINT32_C(1) << 2)
-#define UAPI_REGION_CAPS          (UINT32_C(1) << 3)
-#define UAPI_REGION_BAR0          0
-#define UAPI_REGION_ROM           6
-#define UAPI_REGION_CONFIG        7
-#define UAPI_REGION_VGA           8
-#define UAPI_NUM_REGIONS          9
-#define UAPI_CAP_SPARSE_MMAP      1
+#define UAPI_REGION_READ             (UINT32_C(1) << 0)
+#define UAPI_REGION_WRITE            (UINT32_C(1) << 1)
+#define UAPI_REGION_MMAP             (UINT32_C(1) << 2)
+#define UAPI_REGION_CAPS             (UINT32_C(1) << 3)
+#define UAPI_REGION_BAR0             0
+#define UAPI_REGION_ROM              6
+#define UAPI_REGION_CONFIG           7
+#define UAPI_REGION_VGA              8
+#define UAPI_NUM_REGIONS             9
+#define UAPI_CAP_SPARSE_MMAP         1
 
 /* VFIO_DEVICE_GET_IRQ_INFO and SET_IRQS: flags and indexes. */
-#define UAPI_IRQ_EVENTFD          (UINT32_C(1) << 0)
-#define UAPI_IRQ_DATA_NONE        (UINT32_C(1) << 0)
-#define UAPI_IRQ_DATA_BOOL        (UINT32_C(1) << 1)
-#define UAPI_IRQ_DATA_EVENTFD     (UINT32_C(1) << 2)
-#define UAPI_IRQ_ACTION_MASK      (UINT32_C(1) << 3)
-#define UAPI_IRQ_ACTION_UNMASK    (UINT32_C(1) << 4)
-#define UAPI_IRQ_ACTION_TRIGGER   (UINT32_C(1) << 5)
-#define UAPI_IRQ_INTX             0
-#define UAPI_IRQ_MSI              1
-#define UAPI_IRQ_MSIX             2
-#define UAPI_IRQ_ERR              3
-#define UAPI_IRQ_REQ              4
-#define UAPI_NUM_IRQS             5
+#define UAPI_IRQ_EVENTFD             (UINT32_C(1) << 0)
+#define UAPI_IRQ_DATA_NONE           (UINT32_C(1) << 0)
+#define UAPI_IRQ_DATA_BOOL           (UINT32_C(1) << 1)
+#define UAPI_IRQ_DATA_EVENTFD        (UINT32_C(1) << 2)
+#define UAPI_IRQ_ACTION_MASK         (UINT32_C(1) << 3)
+#define UAPI_IRQ_ACTION_UNMASK       (UINT32_C(1) << 4)
+#define UAPI_IRQ_ACTION_TRIGGER      (UINT32_C(1) << 5)
+#define UAPI_IRQ_INTX                0
+#define UAPI_IRQ_MSI                 1
+#define UAPI_IRQ_MSIX                2
+#define UAPI_IRQ_ERR                 3
+#define UAPI_IRQ_REQ                 4
+#define UAPI_NUM_IRQS                5
 
 #endif

@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VFU_VERSION_MAJOR         0
-#define VFU_VERSION_MINOR         2
+#define VFU_VERSION_MAJOR 0
+#define VFU_VERSION_MINOR 2
 
 enum vfu_command {
     VFU_VERSION = 1,
@@ -41,11 +41,11 @@ enum vfu_command {
 };
 
 /* struct vfu_header: flags. */
-#define VFU_TYPE_MASK             UINT32_C(0xf)
-#define VFU_TYPE_COMMAND          UINT32_C(0)
-#define VFU_TYPE_REPLY            UINT32_C(1)
-#define VFU_FLAG_NO_REPLY         UINT32_C(0x10)
-#define VFU_FLAG_ERROR            UINT32_C(0x20)
+#define VFU_TYPE_MASK     UINT32_C(0xf)
+#define VFU_TYPE_COMMAND  UINT32_C(0)
+#define VFU_TYPE_REPLY    UINT32_C(1)
+#define VFU_FLAG_NO_REPLY UINT32_C(0x10)
+#define VFU_FLAG_ERROR    UINT32_C(0x20)
 
 struct vfu_header {
     uint16_t id;
@@ -64,7 +64,7 @@ struct vfu_version {
 _Static_assert(sizeof(struct vfu_version) == 4, "no padding");
 
 /* Defaults of the capabilities that the JSON may leave out. */
-#define VFU_DEFAULT_MAX_MSG_FDS   1
+#define VFU_DEFAULT_MAX_MSG_FDS        1
 #define VFU_DEFAULT_MAX_DATA_XFER_SIZE (UINT32_C(1) << 20)
 
 struct vfu_device_info {
@@ -133,8 +133,8 @@ struct vfu_region_access {
 _Static_assert(sizeof(struct vfu_region_access) == 16, "no padding");
 
 /* struct vfu_dma_map: flags. */
-#define VFU_DMA_MAP_READ          UINT32_C(1)
-#define VFU_DMA_MAP_WRITE         UINT32_C(2)
+#define VFU_DMA_MAP_READ  UINT32_C(1)
+#define VFU_DMA_MAP_WRITE UINT32_C(2)
 
 struct vfu_dma_map {
     uint32_t argsz;
@@ -146,8 +146,8 @@ struct vfu_dma_map {
 _Static_assert(sizeof(struct vfu_dma_map) == 32, "no padding");
 
 /* struct vfu_dma_unmap: flags. */
-#define VFU_DMA_UNMAP_GET_DIRTY   UINT32_C(1)
-#define VFU_DMA_UNMAP_ALL         UINT32_C(2)
+#define VFU_DMA_UNMAP_GET_DIRTY UINT32_C(1)
+#define VFU_DMA_UNMAP_ALL       UINT32_C(2)
 
 struct vfu_dma_unmap {
     uint32_t argsz;

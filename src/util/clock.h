@@ -6,11 +6,11 @@
 #include <stdint.h>
 #include <time.h>
 
-#define NS_PER_MS    INT64_C(1000000)
-#define NS_PER_SEC   INT64_C(1000000000)
+#define NS_PER_MS   INT64_C(1000000)
+#define NS_PER_SEC  INT64_C(1000000000)
 
 /* A point in time that never comes. */
-#define CLOCK_NEVER  INT64_MAX
+#define CLOCK_NEVER INT64_MAX
 
 /* The monotonic clock, in nanoseconds. */
 static inline int64_t clock_now(void)

@@ -14,7 +14,8 @@
  * An argument may point into @err->message, so a layer can put its own words
  * before those of the layer below.
  */
-__attribute__((format(printf, 3, 4))) int
-error_set(struct vfm_error *err, int code, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int error_set(struct vfm_error *err,
+                                                    int code, const char *fmt,
+                                                    ...);
 
 #endif

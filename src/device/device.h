@@ -1,0 +1,172 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_DEVICE_DEVICE_H
+#define VFM_SRC_DEVICE_DEVICE_H
+
+/*
+ * The device as the layers above drive it, and what a backend must provide.
+ *
+ * Nothing here waits.  A *call* is started and then finished as soon as it
+ * will: the finish returns -EAGAIN until the device has answered or the
+ * call's deadline has passed.  One call at a time per device; the data of a
+ * session flows beside it.  device_wait_fds() says what to poll for meanwhile.
+ */
+
+#include <poll.h>
+#include <stdint.h>
+
+#include <vfmig/device.h>
+
+#include "device/state.h"
+
+enum device_op {
+    DEVICE_SET_STATE,    /* in: state */
+    DEVICE_GET_STATE,    /* out: state */
+    DEVICE_RESET,        /* */
+    DEVICE_DATA_SIZE,    /* out: bytes */
+    DEVICE_PRECOPY_INFO, /* out: precopy */
+    DEVICE_REGION_READ,  /* in: region, offset, buf, len; out: *buf */
+    DEVICE_REGION_WRITE, /* in: region, offset, data, len */
+};
+
+struct device_call {
+    enum device_op op;
+    enum vfm_state state;
+    uint64_t bytes;
+    struct vfm_precopy_info precopy;
+    uint32_t region;
+    uint64_t offset;
+    void *buf;        /* must stay until the call is finished */
+    const void *data; /* likewise */
+    size_t len;       /* any; the backend cuts it to what the device takes */
+};
+
+/*
+ * What a backend must provide.  Every member is required.
+ *
+ * Backends translate; they hold no policy and no copy of the state.  All take
+ * what the device says as hostile.  A failure of the transport itself is
+ * sticky: every later call returns the first error.
+ */
+struct device_ops {
+    const char *name;
+
+    /* Begins @call, which the backend may refer to until it is finished.
+     * Returns 0, or an error, and then the call is over. */
+    int (*call_start)(struct vfm_device *dev, struct device_call *call,
+                      struct vfm_error *err);
+
+    /* Returns 0 when the call is over and its out members are valid, -EAGAIN
+     * while it is under way, or the error that ended it. */
+    int (*call_finish)(struct vfm_device *dev, struct device_call *call,
+                       struct vfm_error *err);
+
+    /* Shows the next bytes of the saving session, which stay valid until
+     * consume(), which takes the first @len of them away.
+     * Returns how many there are, 0 at the end of the state (STOP_COPY),
+     * -ENOMSG if there is nothing more for now (PRE_COPY), -EAGAIN if they are
+     * on their way, or an error.  After -ENOMSG the next call asks the device
+     * anew. */
+    ssize_t (*peek)(struct vfm_device *dev, const void **data,
+                    struct vfm_error *err);
+    void (*consume)(struct vfm_device *dev, size_t len);
+
+    /* Hands bytes to the loading session.  Returns how many were taken, at
+     * least 1; they need not be kept.  -EAGAIN if none can be taken now, or
+     * an error, which may be that of an earlier write. */
+    ssize_t (*write)(struct vfm_device *dev, const void *data, size_t len,
+                     struct vfm_error *err);
+
+    /* Returns 0 when the device has taken all that was written, -EAGAIN
+     * before, or the first error. */
+    int (*flush)(struct vfm_device *dev, struct vfm_error *err);
+
+    /* The session is over, or another begins: forgets what was read ahead
+     * and what was written. */
+    void (*end_session)(struct vfm_device *dev);
+
+    /* Says what to poll for so that what is under way can go on, and at
+     * which time (monotonic, ns; CLOCK_NEVER) to come back at the latest.
+     * Stores up to DEVICE_MAX_FDS entries and returns how many.  An entry
+     * with events 0 waits for hang-up only. */
+    int (*wait_fds)(struct vfm_device *dev, struct pollfd *fds,
+                    int64_t *deadline);
+
+    /* Frees what the backend put in dev->backend.  Never fails. */
+    void (*close)(struct vfm_device *dev);
+};
+
+#define DEVICE_MAX_FDS 2
+
+/* Where device_set_state() is; see device.c. */
+enum device_phase {
+    DEVICE_IDLE,
+    DEVICE_MOVING, /* SET_STATE under way */
+    DEVICE_ASKING, /* it failed; GET_STATE under way */
+};
+
+struct vfm_device {
+    const struct device_ops *ops;
+    void *backend; /* owned by ops */
+    char *name;
+
+    /* Filled in by the backend when it opens the device. */
+    struct vfm_device_info info;
+
+    /* As last known; changed by device.c only. */
+    enum vfm_state state;
+
+    /* The kind of session that is open: never one in a state that has none;
+     * SESSION_NONE in a state that has one only after a failed transition,
+     * for then nobody knows how much of it is left. */
+    enum session session;
+
+    enum device_phase phase;
+    struct device_call call;
+    struct vfm_error failure; /* why the move failed, while asking */
+};
+
+/* Makes a handle for a backend's open function: @name is copied, @state what
+ * the device just answered.  Returns NULL without memory.  From here on
+ * vfm_device_close() frees it, and ops->close() what is in dev->backend. */
+struct vfm_device *device_new(const struct device_ops *ops, void *backend,
+                              const char *name);
+
+/* Sets what the backend learnt at opening. */
+void device_opened(struct vfm_device *dev, enum vfm_state state);
+
+/*
+ * vfm_device_set_state() and the other calls without waiting: 0 when over,
+ * -EAGAIN while under way (call device_*_finish() again), or the error.  A
+ * start may finish at once: it returns what finish would.
+ */
+int device_set_state_start(struct vfm_device *dev, enum vfm_state want,
+                           struct vfm_error *err);
+int device_set_state_finish(struct vfm_device *dev, struct vfm_error *err);
+int device_call_start(struct vfm_device *dev, const struct device_call *call,
+                      struct vfm_error *err);
+int device_call_finish(struct vfm_device *dev, struct device_call *result,
+                       struct vfm_error *err);
+
+/* The session's data without waiting; as the members of device_ops, but
+ * refused with -EBADFD where the session is none or of the other kind. */
+ssize_t device_peek(struct vfm_device *dev, const void **data,
+                    struct vfm_error *err);
+void device_consume(struct vfm_device *dev, size_t len);
+ssize_t device_write(struct vfm_device *dev, const void *data, size_t len,
+                     struct vfm_error *err);
+int device_flush(struct vfm_device *dev, struct vfm_error *err);
+
+/* Whether a call is under way. */
+static inline bool device_is_busy(const struct vfm_device *dev)
+{
+    return dev->phase != DEVICE_IDLE;
+}
+
+static inline int device_wait_fds(struct vfm_device *dev, struct pollfd *fds,
+                                  int64_t *deadline)
+{
+    return dev->ops->wait_fds(dev, fds, deadline);
+}
+
+#endif
