@@ -1,0 +1,304 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_MIGRATION_H
+#define VFM_MIGRATION_H
+
+/*
+ * A migration: the state of one or more devices goes from here over a channel
+ * (a source) or comes from there (a target), and afterwards the devices run
+ * at exactly one side.
+ *
+ * A life:
+ *
+ *     vfm_migration_new()            source or target, on an open channel
+ *     vfm_migration_add_device()     each device, under the name it has in
+ *                                    the stream
+ *     vfm_migration_run()            to the end, or
+ *     vfm_migration_fd() and vfm_migration_dispatch() in a loop of one's own
+ *     vfm_migration_get_outcome()    who owns the devices now
+ *     vfm_migration_close()
+ *
+ * Both sides go through the same stages, in this order; docs/handover.md has
+ * the picture.  Up to and including `loaded` every failure ends with the
+ * devices as they were at the source.
+ *
+ * Errors     Functions returning int return a negative errno value on failure
+ *            and, if @err is not NULL, say in a sentence what failed.  The
+ *            first failure ends the migration; the sentence says what became
+ *            of each device.
+ * Ownership  The channel, the devices and the callbacks' argument stay the
+ *            caller's and must outlive the migration.
+ * Threads    The library has none.  One thread at a time per migration;
+ *            vfm_migration_cancel() may be called from any thread and from a
+ *            signal handler.  Callbacks come from within
+ *            vfm_migration_dispatch() and vfm_migration_run() only, and
+ *            must not call functions of the same migration but the getters
+ *            and vfm_migration_cancel().
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vfmig/channel.h>
+#include <vfmig/device.h>
+#include <vfmig/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vfm_migration;
+
+enum vfm_role {
+    VFM_ROLE_SOURCE,
+    VFM_ROLE_TARGET,
+};
+
+/* Who is at the other end of the channel. */
+enum vfm_peer {
+    /* Another vfmig: a hello before the stream, a handover after it. */
+    VFM_PEER_VFMIG,
+
+    /* A QEMU: its stream and its return path only.  A target runs the
+     * devices once it has told the source that all was loaded. */
+    VFM_PEER_QEMU,
+
+    /* Nobody: a file, or a pipe that is read later.  The source's devices
+     * end stopped (or as vfm_migration_options.keep_running says); the
+     * target's run when all was loaded. */
+    VFM_PEER_NONE,
+};
+
+enum vfm_stage {
+    VFM_STAGE_HELLO,    /* who are you, will it fit */
+    VFM_STAGE_SETUP,    /* devices to PRE_COPY; to RESUMING */
+    VFM_STAGE_PRE_COPY, /* the bulk, while the devices run */
+    VFM_STAGE_STOP,     /* the VM, then the devices (downtime begins) */
+    VFM_STAGE_COMPLETE, /* what is left, configuration, end of stream */
+    VFM_STAGE_CHECK,    /* the target verifies and lets the devices check */
+    VFM_STAGE_LOADED,   /* the target says so, the source hears it */
+    VFM_STAGE_YOURS,    /* the source gives the devices away */
+    VFM_STAGE_START,    /* the target runs them (downtime ends) */
+    VFM_STAGE_CLEANUP,  /* sessions closed, channel committed */
+    VFM_STAGE_DONE,
+};
+
+/* Returns a static string such as "pre-copy", or "?". */
+const char *vfm_stage_name(enum vfm_stage stage);
+
+/* Who owns the devices when it is over. */
+enum vfm_outcome {
+    /* It is not over. */
+    VFM_OUTCOME_PENDING,
+
+    /* As intended: a source's devices are the other side's now, a target's
+     * are ours. */
+    VFM_OUTCOME_DONE,
+
+    /* It failed, and nothing was lost: a source's devices are where they were
+     * and as they were, a target's have been reset to what they were worth
+     * before, which is nothing. */
+    VFM_OUTCOME_FAILED,
+
+    /* It failed, and a source's device had to be reset or could not be
+     * brought back at all: its state is lost. */
+    VFM_OUTCOME_LOST,
+
+    /* The source gave the devices away and did not hear whether they run.
+     * They are stopped here and the library will not run them: somebody has
+     * to look at the other side and decide. */
+    VFM_OUTCOME_HANDED_OVER,
+};
+
+/* What happened, for vfm_migration_callbacks.event(). */
+enum vfm_event_kind {
+    VFM_EVENT_STAGE,   /* a stage began: stage */
+    VFM_EVENT_STATE,   /* a device changed state: device, state */
+    VFM_EVENT_WARNING, /* text: something the user should know */
+};
+
+struct vfm_event {
+    enum vfm_event_kind kind;
+    enum vfm_stage stage;
+    const char *device; /* its id, or NULL */
+    enum vfm_state state;
+    const char *text; /* or NULL; valid during the callback */
+};
+
+struct vfm_migration_callbacks {
+    /* Stops or starts the VM whose devices these are.  Called before the
+     * devices are stopped and after they run; a source's start_vm() also when
+     * a failed migration has brought them back.  Not called for a VM that
+     * was paused.  Returns 0, or a negative errno, described in @err; a
+     * failure to stop is a failure of the migration.  Either may be NULL. */
+    int (*stop_vm)(void *opaque, struct vfm_error *err);
+    int (*start_vm)(void *opaque, struct vfm_error *err);
+
+    /* May be NULL. */
+    void (*event)(void *opaque, const struct vfm_event *event);
+};
+
+/*
+ * Zero means the default everywhere but in size, which the caller sets to
+ * sizeof(struct vfm_migration_options).  Bytes beyond what this library knows
+ * must be zero, else -E2BIG.
+ */
+struct vfm_migration_options {
+    size_t size;
+
+    enum vfm_role role;
+    enum vfm_peer peer;
+
+    /* The VM is not running: its devices are left stopped on either side.  A
+     * source finds that out by itself if all its devices are in STOP; a
+     * target is told by the stream, and this pauses it in any case. */
+    bool paused;
+
+    /* Source, VFM_PEER_NONE: run the devices again when all is written. */
+    bool keep_running;
+
+    /* The machine type named in the stream.  A source's default is "vfmig";
+     * a target with a name here takes no other. */
+    const char *machine;
+
+    /* How long the devices may be stopped; ms.  The source goes on in PRE_COPY
+     * until it estimates less.  Where no device can pre-copy, or none can tell
+     * how much is left, waiting would not help: it goes on at once and warns.
+     * Default 300. */
+    uint32_t downtime_limit_ms;
+
+    /* How long to stay in PRE_COPY; ms.  What then: stop the devices
+     * whatever it costs, or (default) fail and say why it does not
+     * converge.  Default 600,000. */
+    uint32_t pre_copy_timeout_ms;
+    bool force_switchover;
+
+    /* How long the peer may keep us waiting in one stage without a byte of
+     * progress; ms.  Default 30,000. */
+    uint32_t peer_timeout_ms;
+
+    /* The callbacks may be NULL; copied. */
+    const struct vfm_migration_callbacks *callbacks;
+    void *opaque;
+};
+
+/*
+ * Makes a migration over @channel.
+ *
+ * Returns 0 and a handle in *@mp.
+ *   -EINVAL       options that contradict each other, such as a peer that
+ *                 must answer on a channel that goes one way
+ */
+int vfm_migration_new(struct vfm_channel *channel,
+                      const struct vfm_migration_options *options,
+                      struct vfm_migration **mp, struct vfm_error *err);
+
+/* Frees it.  One that is under way is ended as by vfm_migration_cancel(),
+ * which may take as long as the devices' deadlines.  NULL is allowed. */
+void vfm_migration_close(struct vfm_migration *m);
+
+/* The most devices one migration takes. */
+#define VFM_MAX_DEVICES 64
+
+/*
+ * Adds @dev; its state is the stream's section "<id>/vfio".  Before the first
+ * dispatch only.  A source takes devices that are running (or in
+ * RUNNING_P2P), or all stopped; a target's are put to RESUMING whatever
+ * they do, and what they hold is lost.
+ *
+ * Returns 0.
+ *   -EOPNOTSUPP   the device cannot be migrated
+ *   -EEXIST       @id is taken
+ *   -EINVAL       @id is empty, too long for the format or has a '/' in it
+ *   -E2BIG        too many devices
+ */
+int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
+                             const char *id, struct vfm_error *err);
+
+/* Refuses the migration for @reason, which is copied, as long as it is there:
+ * vfm_migration_run() fails with -EBUSY and that sentence before anything is
+ * touched.  Returns a number above 0 for vfm_migration_remove_blocker(), or
+ * a negative errno. */
+int vfm_migration_add_blocker(struct vfm_migration *m, const char *reason);
+void vfm_migration_remove_blocker(struct vfm_migration *m, int blocker);
+
+/* Says why the migration would be refused as things stand, built-in reasons
+ * included: stores the @n-th reason (from 0) in @err and returns -EBUSY, or
+ * returns 0 if there are no more. */
+int vfm_migration_get_blocker(const struct vfm_migration *m, unsigned int n,
+                              struct vfm_error *err);
+
+/* One descriptor that polls readable when vfm_migration_dispatch() has
+ * something to do.  Deadlines and timers included: nothing else need be
+ * watched. */
+int vfm_migration_fd(const struct vfm_migration *m);
+
+/* Does what can be done without waiting, and not for long.  Returns 1 while
+ * the migration goes on, 0 when it ended well, or the error that ended it;
+ * the same again if called again. */
+int vfm_migration_dispatch(struct vfm_migration *m, struct vfm_error *err);
+
+/* Dispatches until it is over.  Returns 0 or the error. */
+int vfm_migration_run(struct vfm_migration *m, struct vfm_error *err);
+
+/*
+ * Ends the migration as soon as possible: it fails with -ECANCELED and the
+ * devices are as they were.  Once a source has given the devices away it is
+ * too late, and the migration goes on to its end.  Any thread, any time,
+ * signal handlers too.
+ */
+void vfm_migration_cancel(struct vfm_migration *m);
+
+enum vfm_outcome vfm_migration_get_outcome(const struct vfm_migration *m);
+enum vfm_stage vfm_migration_get_stage(const struct vfm_migration *m);
+
+/* Whether the VM is to run when it is over: false if it was paused. */
+bool vfm_migration_vm_runs(const struct vfm_migration *m);
+
+/* Figures of the whole, at any moment.  Set size as in the options.  Times
+ * are ns, on this side's monotonic clock where they are points in time. */
+struct vfm_progress {
+    size_t size;
+
+    enum vfm_stage stage;
+    uint64_t stream_bytes;    /* on the channel, all told */
+    uint64_t device_bytes;    /* of device state */
+    uint64_t remaining_bytes; /* the devices' estimate; UINT64_MAX: unknown */
+    uint64_t bytes_per_sec;   /* of late, link and loading together */
+    uint64_t iterations;      /* in PRE_COPY */
+
+    uint64_t expected_downtime_ns;     /* UINT64_MAX: unknown */
+    uint64_t elapsed_ns;               /* since the first dispatch */
+    uint64_t downtime_ns;              /* 0 before the end */
+    uint64_t stage_ns[VFM_STAGE_DONE]; /* time spent in each */
+};
+int vfm_migration_get_progress(const struct vfm_migration *m,
+                               struct vfm_progress *progress);
+
+/* Figures of one device. */
+struct vfm_device_stats {
+    size_t size;
+
+    const char *id;
+    enum vfm_state state;
+    uint64_t pre_copy_bytes;  /* while it ran */
+    uint64_t stop_copy_bytes; /* while it was stopped */
+    uint64_t config_bytes;
+    uint64_t stop_ns;  /* source: the transitions that stopped it */
+    uint64_t check_ns; /* target: RESUMING to STOP */
+    uint64_t start_ns; /* target: STOP to RUNNING */
+    char digest[33];   /* XXH3-128 of its state, hexadecimal */
+};
+
+/* Device @index, in the order they were added.  Returns 0, or -ENOENT past the
+ * last. */
+int vfm_migration_get_device_stats(const struct vfm_migration *m,
+                                   unsigned int index,
+                                   struct vfm_device_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VFM_MIGRATION_H */
