@@ -98,11 +98,28 @@ struct device_ops {
 
 #define DEVICE_MAX_FDS 2
 
-/* Where device_set_state() is; see device.c. */
+/* What is under way. */
 enum device_phase {
     DEVICE_IDLE,
-    DEVICE_MOVING, /* SET_STATE under way */
-    DEVICE_ASKING, /* it failed; GET_STATE under way */
+    DEVICE_MOVING,  /* SET_STATE under way */
+    DEVICE_ASKING,  /* it failed; GET_STATE under way */
+    DEVICE_CALLING, /* another call */
+};
+
+/* Where a recovery is; see recover.c. */
+enum recovery_step {
+    RECOVERY_FALLING_BACK,
+    RECOVERY_RESETTING,
+    RECOVERY_ASKING,
+    RECOVERY_RETURNING,
+    RECOVERY_OVER,
+};
+
+struct device_recovery {
+    enum recovery_step step;
+    enum vfm_state fallback;
+    enum vfm_recovery how;
+    struct vfm_error why; /* the fallback, then the reset, did not work */
 };
 
 struct vfm_device {
@@ -124,6 +141,7 @@ struct vfm_device {
     enum device_phase phase;
     struct device_call call;
     struct vfm_error failure; /* why the move failed, while asking */
+    struct device_recovery recovery;
 };
 
 /* Makes a handle for a backend's open function: @name is copied, @state what
@@ -139,6 +157,8 @@ void device_opened(struct vfm_device *dev, enum vfm_state state);
  * vfm_device_set_state() and the other calls without waiting: 0 when over,
  * -EAGAIN while under way (call device_*_finish() again), or the error.  A
  * start may finish at once: it returns what finish would.
+ *
+ * device_call_start() does not; 0 from it means that the call goes on.
  */
 int device_set_state_start(struct vfm_device *dev, enum vfm_state want,
                            struct vfm_error *err);
@@ -147,6 +167,20 @@ int device_call_start(struct vfm_device *dev, const struct device_call *call,
                       struct vfm_error *err);
 int device_call_finish(struct vfm_device *dev, struct device_call *result,
                        struct vfm_error *err);
+
+/*
+ * vfm_device_recover() without waiting.  The finish returns 0 when it is over,
+ * with the outcome in *@how, or -EAGAIN; recover_describe() then adds what
+ * became of the device to @err.
+ */
+void device_recover_start(struct vfm_device *dev, enum vfm_state fallback);
+int device_recover_finish(struct vfm_device *dev, enum vfm_recovery *how);
+void device_recover_describe(const struct vfm_device *dev,
+                             struct vfm_error *err);
+
+/* Waits until what is under way may have got further; for the blocking
+ * calls. */
+int device_wait(struct vfm_device *dev, struct vfm_error *err);
 
 /* The session's data without waiting; as the members of device_ops, but
  * refused with -EBADFD where the session is none or of the other kind. */

@@ -10,6 +10,14 @@
 
 #include "util/error.h"
 
+/* Peers' words end up in messages; one error stays one line. */
+static void flatten(char *text)
+{
+    for (char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+}
+
 int error_set(struct vfm_error *err, int code, const char *fmt, ...)
 {
     char text[sizeof(err->message)];
@@ -22,12 +30,29 @@ int error_set(struct vfm_error *err, int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    /* Peers' words end up in here; one error stays one line. */
-    for (char *c = text; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = ' ';
+    flatten(text);
 
     err->code = code;
     memcpy(err->message, text, sizeof(text));
     return code;
+}
+
+void error_add(struct vfm_error *err, const char *fmt, ...)
+{
+    const size_t size = sizeof(err->message);
+    size_t used;
+    va_list ap;
+
+    if (err == NULL)
+        return;
+    used = strnlen(err->message, size - 1);
+    if (used > 0)
+        used += (size_t)snprintf(err->message + used, size - used, "; ");
+    if (used >= size)
+        return;
+
+    va_start(ap, fmt);
+    vsnprintf(err->message + used, size - used, fmt, ap);
+    va_end(ap);
+    flatten(err->message + used);
 }

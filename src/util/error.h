@@ -18,4 +18,8 @@ __attribute__((format(printf, 3, 4))) int error_set(struct vfm_error *err,
                                                     int code, const char *fmt,
                                                     ...);
 
+/* Adds a clause to what @err says, after "; " if it says something already. */
+__attribute__((format(printf, 2, 3))) void error_add(struct vfm_error *err,
+                                                     const char *fmt, ...);
+
 #endif
