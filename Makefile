@@ -1,0 +1,96 @@
+# Copyright (c) 2026 The vfmig authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The short way: each target installs the Debian packages that it lacks, sets
+# Meson up, builds and runs.  Who packages vfmig uses Meson alone.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD ?= build
+WERROR ?= true
+FUZZ_SECONDS ?= 60
+JOBS ?= $(shell nproc)
+
+# Undefined symbols of the shared library are the sanitizer's.
+SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false \
+           -Dc_args=-fno-sanitize-recover=all
+
+export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1
+export UBSAN_OPTIONS ?= print_stacktrace=1
+export FUZZ_SECONDS JOBS
+
+# $(call setup,FOLDER,COMPILER,OPTIONS): works on a folder of any age.
+setup = if [ -e $(1)/build.ninja ]; then meson configure $(1) $(3); \
+        else CC=$(2) meson setup $(1) -Dwerror=$(WERROR) $(3); fi
+test = meson test -C $(1) --print-errorlogs --num-processes $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help all demo check sanitize clang fuzz lint bench format install clean \
+        packages-build packages-check packages-lint
+
+help:
+	@echo 'make demo       a device of 1 GiB moves, live, between two processes'
+	@echo 'make check      build with gcc and run every test'
+	@echo 'make sanitize   the same with ASan, UBSan and LeakSanitizer'
+	@echo 'make clang      the same with clang'
+	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
+	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
+	@echo 'make bench      our transfer rate over that of a plain copy loop'
+	@echo 'make all        build only'
+	@echo 'make format     let clang-format rewrite the sources'
+	@echo 'make install    to DESTDIR ($(DESTDIR)) PREFIX ($(PREFIX))'
+	@echo 'make clean      remove what these built'
+
+packages-build:
+	@scripts/packages install build
+
+packages-check packages-lint: packages-%:
+	@scripts/packages install build $*
+
+# A machine that only builds has no cmocka: the tests are left as they are.
+all: packages-build
+	@[ -e $(BUILD)/build.ninja ] || $(call setup,$(BUILD),gcc,-Dtests=false)
+	ninja -C $(BUILD) -j $(JOBS)
+
+demo: all
+	scripts/demo $(BUILD)
+
+bench: all
+	scripts/bench $(BUILD)
+
+check: packages-check
+	$(call setup,$(BUILD),gcc,-Dtests=true -Dman=enabled)
+	ninja -C $(BUILD) -j $(JOBS)
+	$(call test,$(BUILD))
+
+sanitize: packages-check
+	$(call setup,$(BUILD)-sanitize,gcc,$(SANITIZE))
+	ninja -C $(BUILD)-sanitize -j $(JOBS)
+	$(call test,$(BUILD)-sanitize) --timeout-multiplier 4
+
+clang: packages-check packages-lint
+	$(call setup,$(BUILD)-clang,clang,)
+	ninja -C $(BUILD)-clang -j $(JOBS)
+	$(call test,$(BUILD)-clang)
+
+# libFuzzer needs clang; its own -fsanitize=fuzzer is in tests/fuzz.
+fuzz: packages-check packages-lint
+	$(call setup,$(BUILD)-fuzz,clang,$(SANITIZE) -Dfuzz=true)
+	ninja -C $(BUILD)-fuzz -j $(JOBS)
+	scripts/fuzz $(BUILD)-fuzz
+
+# The checks need what the compiler was told (clang's folder) and the library.
+lint: packages-check packages-lint
+	$(call setup,$(BUILD)-clang,clang,)
+	ninja -C $(BUILD)-clang -j $(JOBS)
+	scripts/lint $(BUILD)-clang
+
+format: packages-lint
+	scripts/sources c | xargs clang-format -i
+
+install: all
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-ci
