@@ -1,0 +1,56 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vfmig load: the words of it.
+ */
+#include <stddef.h>
+
+#include "cmd.h"
+#include "move.h"
+
+static const struct args_option machine = {
+    .name = "machine",
+    .value = "NAME",
+    .take = args_take_string,
+    .offset = offsetof(struct move_options, machine),
+    .help = "take no stream that names another machine type",
+};
+
+static const struct args_option *const options[] = {
+    &move_device, &move_paused, &move_peer_timeout, &machine, &move_json,
+    &move_quiet,  NULL,
+};
+
+static const struct args_syntax syntax = {
+    .command = "load",
+    .words = "-d DEVICE [-d DEVICE]... [OPTION]... FILE",
+    .about = "Loads the state of the devices from FILE, or from standard input "
+             "if that is '-'.\n"
+             "What they hold is lost.  They run afterwards if they ran when "
+             "they were saved.",
+    .options = options,
+    .min_operands = 1,
+    .max_operands = 1,
+    .operands = "FILE",
+};
+
+int cmd_load(int argc, char **argv)
+{
+    struct move_options opts = { 0 };
+    struct move move = {
+        .command = "load",
+        .role = VFM_ROLE_TARGET,
+        .is_file = true,
+        .options = &opts,
+    };
+    int code;
+    int first;
+
+    code = args_parse(&syntax, argc, argv, &opts, &first);
+    if (code == ARGS_GO_ON) {
+        opts.where = argv[first];
+        code = move_run(&move);
+    }
+    device_list_free(&opts.devices);
+    return code;
+}

@@ -1,0 +1,104 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The options that several of save, load, send and receive share.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "move.h"
+#include "util/error.h"
+
+static int take_peer(const char *value, void *into, struct vfm_error *err)
+{
+    static const char *const peers[] = { "vfmig", "qemu", "none", NULL };
+
+    for (const char *const *peer = peers; *peer != NULL; peer++)
+        if (strcmp(value, *peer) == 0) {
+            *(const char **)into = *peer;
+            return 0;
+        }
+    return error_set(err, -EINVAL, "'%.60s' is not vfmig, qemu or none", value);
+}
+
+const struct args_option move_device = {
+    .letter = 'd',
+    .name = "device",
+    .value = "DEVICE",
+    .take = device_list_take,
+    .offset = offsetof(struct move_options, devices),
+    .help = "vfio-user:PATH[,id=ID][,KEY=VALUE]...; once for each device",
+};
+
+const struct args_option move_peer = {
+    .name = "peer",
+    .value = "PEER",
+    .take = take_peer,
+    .offset = offsetof(struct move_options, peer),
+    .help = "who is at the other end: vfmig, qemu, or none if nobody answers; "
+            "without it none for file:, else vfmig",
+};
+
+const struct args_option move_downtime_limit = {
+    .name = "downtime-limit",
+    .value = "TIME",
+    .take = args_take_time,
+    .offset = offsetof(struct move_options, downtime_limit_ms),
+    .help = "how long the devices may be stopped, such as 300, 300ms or 1.5s; "
+            "300 ms without it",
+};
+
+const struct args_option move_pre_copy_timeout = {
+    .name = "pre-copy-timeout",
+    .value = "TIME",
+    .take = args_take_time,
+    .offset = offsetof(struct move_options, pre_copy_timeout_ms),
+    .help = "fail if the downtime limit is out of reach for so long; 10 "
+            "minutes without it",
+};
+
+const struct args_option move_force_switchover = {
+    .name = "force-switchover",
+    .take = args_take_flag,
+    .offset = offsetof(struct move_options, force_switchover),
+    .help = "rather than failing then, stop the devices, however long it takes",
+};
+
+const struct args_option move_peer_timeout = {
+    .name = "peer-timeout",
+    .value = "TIME",
+    .take = args_take_time,
+    .offset = offsetof(struct move_options, peer_timeout_ms),
+    .help = "fail if the other end does nothing for so long; 30 s without it",
+};
+
+const struct args_option move_max_bandwidth = {
+    .name = "max-bandwidth",
+    .value = "RATE",
+    .take = args_take_rate,
+    .offset = offsetof(struct move_options, max_bandwidth),
+    .help = "bytes per second to send at most, such as 100M or 1.5G",
+};
+
+const struct args_option move_paused = {
+    .name = "paused",
+    .take = args_take_flag,
+    .offset = offsetof(struct move_options, paused),
+    .help = "leave the devices stopped, as those of a VM that is paused",
+};
+
+const struct args_option move_json = {
+    .name = "json",
+    .take = args_take_flag,
+    .offset = offsetof(struct move_options, json),
+    .help = "print the outcome as one JSON object",
+};
+
+const struct args_option move_quiet = {
+    .letter = 'q',
+    .name = "quiet",
+    .take = args_take_flag,
+    .offset = offsetof(struct move_options, quiet),
+    .help = "no progress bar, no summary",
+};

@@ -1,0 +1,61 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_TOOL_MOVE_H
+#define VFM_TOOL_MOVE_H
+
+/*
+ * What save, load, send and receive have in common: all of it but their words.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vfmig/migration.h>
+
+#include "args.h"
+#include "device-arg.h"
+
+/* What a command line asks for. */
+struct move_options {
+    struct device_list devices;
+    const char *where; /* the URI; save and load: the file, or "-" */
+
+    const char *peer; /* "vfmig", "qemu", "none"; NULL: by the URI */
+    bool paused;      /* leave the devices stopped: the VM is */
+    bool stop;        /* save: leave them stopped, though they ran */
+    bool force_switchover;
+    const char *machine;          /* NULL: the library's choice */
+    uint32_t downtime_limit_ms;   /* 0: the library's */
+    uint32_t pre_copy_timeout_ms; /* 0: the library's */
+    uint32_t peer_timeout_ms;     /* 0: the library's */
+    uint32_t connect_timeout_ms;  /* 0: for ever */
+    uint64_t max_bandwidth;       /* 0: no limit */
+
+    bool json;
+    bool quiet;
+};
+
+/* Entries of the commands' tables; they fill in a struct move_options. */
+extern const struct args_option move_device;
+extern const struct args_option move_peer;
+extern const struct args_option move_downtime_limit;
+extern const struct args_option move_pre_copy_timeout;
+extern const struct args_option move_force_switchover;
+extern const struct args_option move_peer_timeout;
+extern const struct args_option move_max_bandwidth;
+extern const struct args_option move_paused;
+extern const struct args_option move_json;
+extern const struct args_option move_quiet;
+
+/* What a command makes of it. */
+struct move {
+    const char *command;
+    enum vfm_role role;
+    bool is_file; /* options->where is a file's name, not a URI */
+    const struct move_options *options;
+};
+
+/* Does it, and reports.  Returns the exit code. */
+int move_run(const struct move *move);
+
+#endif

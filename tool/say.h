@@ -1,0 +1,30 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_TOOL_SAY_H
+#define VFM_TOOL_SAY_H
+
+#include <stdint.h>
+
+/*
+ * What the tool says on standard error: one line each, "vfmig: " first, with
+ * control characters of whatever origin made harmless.
+ */
+__attribute__((format(printf, 1, 2))) void say_error(const char *fmt, ...);
+__attribute__((format(printf, 1, 2))) void say_warning(const char *fmt, ...);
+
+/* An error in the words of @command's line, which points to its help.  Returns
+ * EXIT_USAGE. */
+__attribute__((format(printf, 2, 3))) int say_usage(const char *command,
+                                                    const char *fmt, ...);
+
+/* Room for a quantity in words. */
+#define QUANTITY_MAX 32
+
+/* Puts "17 bytes", "1.5 MiB" or "3.0 GiB" into @buf, which is returned. */
+const char *say_bytes(char buf[QUANTITY_MAX], uint64_t bytes);
+
+/* Puts "350 us", "34.2 ms", "1.32 s" or "2 min 05 s" into @buf, which is
+ * returned. */
+const char *say_duration(char buf[QUANTITY_MAX], uint64_t ns);
+
+#endif

@@ -1,0 +1,78 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vfmig send: the words of it.
+ */
+#include <stddef.h>
+
+#include "cmd.h"
+#include "move.h"
+
+/* Long enough to start the other side by hand. */
+#define CONNECT_TIMEOUT_MS 10000
+
+static const struct args_option connect_timeout = {
+    .name = "connect-timeout",
+    .value = "TIME",
+    .take = args_take_time_or0,
+    .offset = offsetof(struct move_options, connect_timeout_ms),
+    .help = "how long to try while nobody listens there; 10 s without it, 0: "
+            "for ever",
+};
+
+static const struct args_option machine = {
+    .name = "machine",
+    .value = "NAME",
+    .take = args_take_string,
+    .offset = offsetof(struct move_options, machine),
+    .help = "the machine type to name in the stream; vfmig without it",
+};
+
+static const struct args_option *const options[] = {
+    &move_device,
+    &move_peer,
+    &move_downtime_limit,
+    &move_pre_copy_timeout,
+    &move_force_switchover,
+    &connect_timeout,
+    &move_peer_timeout,
+    &move_max_bandwidth,
+    &machine,
+    &move_json,
+    &move_quiet,
+    NULL,
+};
+
+static const struct args_syntax syntax = {
+    .command = "send",
+    .words = "-d DEVICE [-d DEVICE]... [OPTION]... URI",
+    .about = "Moves the devices to whoever receives at URI: unix:PATH, "
+             "tcp:HOST:PORT, fd:N,\n"
+             "file:PATH or exec:COMMAND.  They run on while most of their "
+             "state is moved, and\n"
+             "then at one side: there if all went well, else here.",
+    .options = options,
+    .min_operands = 1,
+    .max_operands = 1,
+    .operands = "URI",
+};
+
+int cmd_send(int argc, char **argv)
+{
+    struct move_options opts = { .connect_timeout_ms = CONNECT_TIMEOUT_MS };
+    struct move move = {
+        .command = "send",
+        .role = VFM_ROLE_SOURCE,
+        .options = &opts,
+    };
+    int code;
+    int first;
+
+    code = args_parse(&syntax, argc, argv, &opts, &first);
+    if (code == ARGS_GO_ON) {
+        opts.where = argv[first];
+        code = move_run(&move);
+    }
+    device_list_free(&opts.devices);
+    return code;
+}
