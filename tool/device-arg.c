@@ -177,7 +177,7 @@ static int parse_parts(struct device_arg *arg, struct vfm_error *err)
 int device_arg_parse(const char *word, struct device_arg *arg,
                      struct vfm_error *err)
 {
-    const char *address;
+    const char *address = NULL;
     int ret;
 
     *arg = (struct device_arg){

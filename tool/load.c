@@ -36,21 +36,12 @@ static const struct args_syntax syntax = {
 
 int cmd_load(int argc, char **argv)
 {
-    struct move_options opts = { 0 };
     struct move move = {
-        .command = "load",
+        .syntax = &syntax,
         .role = VFM_ROLE_TARGET,
         .is_file = true,
-        .options = &opts,
+        .options = { .connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS },
     };
-    int code;
-    int first;
 
-    code = args_parse(&syntax, argc, argv, &opts, &first);
-    if (code == ARGS_GO_ON) {
-        opts.where = argv[first];
-        code = move_run(&move);
-    }
-    device_list_free(&opts.devices);
-    return code;
+    return move_command(&move, argc, argv);
 }

@@ -30,9 +30,6 @@ static const struct command commands[] = {
     { "send", "move devices to another vfmig or a QEMU", cmd_send },
     { "receive", "take devices from another vfmig or a QEMU", cmd_receive },
     { "state", "show or set the state a device is in", cmd_state },
-    { "inspect", "show what is in a migration stream", cmd_inspect },
-    { "compare", "find the first difference of two states or streams",
-      cmd_compare },
     { NULL, NULL, NULL },
 };
 

@@ -47,15 +47,28 @@ extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;
 
-/* What a command makes of it. */
+/* What a sender or a file is given: long enough to start the other side by
+ * hand. */
+#define MOVE_CONNECT_TIMEOUT_MS 10000
+
 struct move {
-    const char *command;
+    const struct args_syntax *syntax;
     enum vfm_role role;
-    bool is_file; /* options->where is a file's name, not a URI */
-    const struct move_options *options;
+    bool is_file; /* options.where is a file's name, not a URI */
+    struct move_options options;
 };
 
-/* Does it, and reports.  Returns the exit code. */
-int move_run(const struct move *move);
+/* Fills in @move->options, which hold the command's defaults, by the command
+ * line, does it, and reports.  Returns the exit code. */
+int move_command(struct move *move, int argc, char **argv);
+
+/* The command's name. */
+static inline const char *move_name(const struct move *move)
+{
+    return move->syntax->command;
+}
+
+/* Whether standard output or input carries the stream. */
+bool move_is_piped(const struct move *move);
 
 #endif

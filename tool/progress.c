@@ -6,6 +6,7 @@
  * The figures are the migration's; a device's estimate of what is left may be
  * garbage, so it is shown only where it adds up.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

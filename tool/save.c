@@ -4,11 +4,9 @@
  * vfmig save: the words of it.
  */
 #include <stddef.h>
-#include <string.h>
 
 #include "cmd.h"
 #include "move.h"
-#include "say.h"
 
 static const struct args_option stop = {
     .name = "stop",
@@ -53,21 +51,12 @@ static const struct args_syntax syntax = {
 
 int cmd_save(int argc, char **argv)
 {
-    struct move_options opts = { 0 };
     struct move move = {
-        .command = "save",
+        .syntax = &syntax,
         .role = VFM_ROLE_SOURCE,
         .is_file = true,
-        .options = &opts,
+        .options = { .connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS },
     };
-    int code;
-    int first;
 
-    code = args_parse(&syntax, argc, argv, &opts, &first);
-    if (code == ARGS_GO_ON) {
-        opts.where = argv[first];
-        code = move_run(&move);
-    }
-    device_list_free(&opts.devices);
-    return code;
+    return move_command(&move, argc, argv);
 }

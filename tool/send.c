@@ -8,9 +8,6 @@
 #include "cmd.h"
 #include "move.h"
 
-/* Long enough to start the other side by hand. */
-#define CONNECT_TIMEOUT_MS 10000
-
 static const struct args_option connect_timeout = {
     .name = "connect-timeout",
     .value = "TIME",
@@ -59,20 +56,11 @@ static const struct args_syntax syntax = {
 
 int cmd_send(int argc, char **argv)
 {
-    struct move_options opts = { .connect_timeout_ms = CONNECT_TIMEOUT_MS };
     struct move move = {
-        .command = "send",
+        .syntax = &syntax,
         .role = VFM_ROLE_SOURCE,
-        .options = &opts,
+        .options = { .connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS },
     };
-    int code;
-    int first;
 
-    code = args_parse(&syntax, argc, argv, &opts, &first);
-    if (code == ARGS_GO_ON) {
-        opts.where = argv[first];
-        code = move_run(&move);
-    }
-    device_list_free(&opts.devices);
-    return code;
+    return move_command(&move, argc, argv);
 }

@@ -1,0 +1,370 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From a command line to a migration and back to an exit code.
+ *
+ * All that moves is the library's work; here the parts are put together, and
+ * what they say is passed on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vfmig/channel.h>
+
+#include "cmd.h"
+#include "interrupt.h"
+#include "move.h"
+#include "progress.h"
+#include "report.h"
+#include "say.h"
+#include "util/error.h"
+
+/* One run of a command. */
+struct run {
+    const struct move *move;
+    int cancel_fd;
+    struct vfm_device *devices[VFM_MAX_DEVICES];
+    struct vfm_channel *channel;
+    struct vfm_migration *migration;
+    struct progress bar;
+    struct report report;
+};
+
+bool move_is_piped(const struct move *move)
+{
+    return move->is_file && strcmp(move->options.where, "-") == 0;
+}
+
+static bool is_source(const struct move *move)
+{
+    return move->role == VFM_ROLE_SOURCE;
+}
+
+static enum vfm_peer choose_peer(const struct move *move)
+{
+    const char *peer = move->options.peer;
+
+    if (move->is_file)
+        return VFM_PEER_NONE;
+    if (peer == NULL)
+        return strncmp(move->options.where, "file:", 5) == 0 ? VFM_PEER_NONE
+                                                             : VFM_PEER_VFMIG;
+    if (strcmp(peer, "qemu") == 0)
+        return VFM_PEER_QEMU;
+    return strcmp(peer, "none") == 0 ? VFM_PEER_NONE : VFM_PEER_VFMIG;
+}
+
+static int open_devices(struct run *run, struct vfm_error *err)
+{
+    const struct device_list *list = &run->move->options.devices;
+
+    for (size_t i = 0; i < list->count; i++) {
+        int ret = device_arg_open(&list->items[i], &run->devices[i], err);
+
+        if (ret < 0)
+            return ret;
+        if (interrupt_is_pending())
+            return error_set(err, -ECANCELED, "nothing was touched");
+    }
+    return 0;
+}
+
+/* The channel gets a descriptor of its own: standard input and output stay
+ * those of the process. */
+static int open_standard_stream(struct run *run,
+                                const struct vfm_channel_options *options,
+                                struct vfm_error *err)
+{
+    int standard = is_source(run->move) ? STDOUT_FILENO : STDIN_FILENO;
+    const char *name =
+        is_source(run->move) ? "standard output" : "standard input";
+    int fd;
+    int ret;
+
+    if (isatty(standard))
+        return error_set(err, -EINVAL,
+                         "%s: is a terminal, which is no place for a stream",
+                         name);
+    fd = fcntl(standard, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (fd < 0)
+        return error_set(err, -errno, "%s: cannot use it: %s", name,
+                         strerror(errno));
+
+    ret = vfm_channel_from_fd(fd, name, options, &run->channel, err);
+    if (ret < 0)
+        close(fd);
+    return ret;
+}
+
+/* Scripts wait for this line, so it leaves at once. */
+static void say_listening(const struct run *run, const char *address)
+{
+    FILE *out = run->move->options.json ? stderr : stdout;
+
+    fprintf(out, "listening on %s\n", address);
+    fflush(out);
+}
+
+static int accept_peer(struct run *run, const char *uri,
+                       const struct vfm_channel_options *options,
+                       struct vfm_error *err)
+{
+    struct vfm_listener *listener;
+    int ret;
+
+    ret = vfm_listener_open(uri, options, &listener, err);
+    if (ret < 0)
+        return ret;
+
+    if (vfm_listener_fd(listener) >= 0)
+        say_listening(run, vfm_listener_address(listener));
+    ret = vfm_listener_accept(listener, &run->channel, err);
+    vfm_listener_close(listener);
+    return ret;
+}
+
+static int open_uri(struct run *run, const char *uri,
+                    const struct vfm_channel_options *options,
+                    struct vfm_error *err)
+{
+    if (is_source(run->move))
+        return vfm_channel_connect(uri, options, &run->channel, err);
+    return accept_peer(run, uri, options, err);
+}
+
+static int open_channel(struct run *run, struct vfm_error *err)
+{
+    const struct move_options *opts = &run->move->options;
+    struct vfm_channel_options options = VFM_CHANNEL_OPTIONS_INIT;
+    char *uri;
+    int ret;
+
+    options.connect_timeout_ms = opts->connect_timeout_ms;
+    options.max_bandwidth = opts->max_bandwidth;
+    options.cancel_fd = run->cancel_fd;
+    if (move_is_piped(run->move))
+        return open_standard_stream(run, &options, err);
+    if (!run->move->is_file)
+        return open_uri(run, opts->where, &options, err);
+
+    if (asprintf(&uri, "file:%s", opts->where) < 0)
+        return error_set(err, -ENOMEM, "out of memory");
+    ret = open_uri(run, uri, &options, err);
+    free(uri);
+    return ret;
+}
+
+static void take_event(void *opaque, const struct vfm_event *event)
+{
+    struct run *run = opaque;
+
+    if (event->kind != VFM_EVENT_WARNING)
+        return;
+    progress_clear(&run->bar);
+    say_warning("%s", event->text);
+    report_add_warning(&run->report, event->text);
+}
+
+static int add_devices(struct run *run, struct vfm_error *err)
+{
+    const struct device_list *list = &run->move->options.devices;
+    int ret = 0;
+
+    for (size_t i = 0; ret == 0 && i < list->count; i++)
+        ret = vfm_migration_add_device(run->migration, run->devices[i],
+                                       list->items[i].id, err);
+    return ret;
+}
+
+static int make_migration(struct run *run, struct vfm_error *err)
+{
+    static const struct vfm_migration_callbacks callbacks = {
+        .event = take_event,
+    };
+    const struct move_options *opts = &run->move->options;
+    struct vfm_migration_options options = {
+        .size = sizeof(options),
+        .role = run->move->role,
+        .peer = choose_peer(run->move),
+        .paused = opts->paused,
+        .keep_running =
+            is_source(run->move) && run->move->is_file && !opts->stop,
+        .machine = opts->machine,
+        .downtime_limit_ms = opts->downtime_limit_ms,
+        .pre_copy_timeout_ms = opts->pre_copy_timeout_ms,
+        .force_switchover = opts->force_switchover,
+        .peer_timeout_ms = opts->peer_timeout_ms,
+        .callbacks = &callbacks,
+        .opaque = run,
+    };
+    int ret;
+
+    ret = vfm_migration_new(run->channel, &options, &run->migration, err);
+    return ret < 0 ? ret : add_devices(run, err);
+}
+
+/* To the end, with a look at the progress line now and then. */
+static int drive(struct run *run, struct vfm_error *err)
+{
+    struct pollfd pollfd = {
+        .fd = vfm_migration_fd(run->migration),
+        .events = POLLIN,
+    };
+    int ret;
+
+    interrupt_watch(run->migration);
+    while ((ret = vfm_migration_dispatch(run->migration, err)) > 0) {
+        progress_show(&run->bar, run->migration);
+        /* A signal that interrupts this has cancelled already. */
+        poll(&pollfd, 1, progress_poll_timeout(&run->bar));
+    }
+    interrupt_watch(NULL);
+    progress_clear(&run->bar);
+    return ret;
+}
+
+static int do_move(struct run *run, struct vfm_error *err)
+{
+    int ret;
+
+    ret = interrupt_install(move_name(run->move), err);
+    if (ret < 0)
+        return ret;
+    run->cancel_fd = ret;
+
+    ret = open_devices(run, err);
+    if (ret < 0)
+        return ret;
+    ret = open_channel(run, err);
+    if (ret < 0)
+        return ret;
+    ret = make_migration(run, err);
+    if (ret < 0)
+        return ret;
+    return drive(run, err);
+}
+
+static enum vfm_outcome get_outcome(const struct run *run)
+{
+    return run->migration != NULL ? vfm_migration_get_outcome(run->migration)
+                                  : VFM_OUTCOME_FAILED;
+}
+
+static int exit_code(const struct run *run, int ret)
+{
+    switch (get_outcome(run)) {
+    case VFM_OUTCOME_DONE:
+        return ret < 0 ? EXIT_FAILED : EXIT_DONE;
+    case VFM_OUTCOME_LOST:
+        return EXIT_LOST;
+    case VFM_OUTCOME_HANDED_OVER:
+        return EXIT_HANDED_OVER;
+    case VFM_OUTCOME_PENDING:
+    case VFM_OUTCOME_FAILED:
+        break;
+    }
+    return EXIT_FAILED;
+}
+
+static void say_why(const struct run *run, const struct vfm_error *err)
+{
+    const char *command = move_name(run->move);
+
+    if (get_outcome(run) == VFM_OUTCOME_HANDED_OVER)
+        say_error("%s: handed over, but not confirmed: %s: look at the other "
+                  "side with 'vfmig state'; only if the device does not run "
+                  "there: 'vfmig state -d %s RUNNING' here",
+                  command, err->message,
+                  run->move->options.devices.items[0].word);
+    else if (err->code == -ECANCELED)
+        say_error("%s: cancelled: %s", command, err->message);
+    else
+        say_error("%s", err->message);
+}
+
+static void report(struct run *run, int ret, const struct vfm_error *err)
+{
+    const struct move_options *opts = &run->move->options;
+
+    run->report.migration = run->migration;
+    if (ret < 0) {
+        run->report.error = err->message;
+        say_why(run, err);
+    }
+    if (opts->json)
+        report_print_json(&run->report);
+    else if (ret == 0 && !opts->quiet)
+        report_print_summary(&run->report,
+                             move_is_piped(run->move) ? stderr : stdout);
+}
+
+static int run_move(const struct move *move)
+{
+    struct run run = { .move = move, .report = { .move = move } };
+    struct vfm_error err = { 0 };
+    int code;
+    int ret;
+
+    progress_init(&run.bar, move->options.quiet);
+    ret = do_move(&run, &err);
+    code = exit_code(&run, ret);
+    report(&run, ret, &err);
+
+    vfm_migration_close(run.migration);
+    vfm_channel_close(run.channel);
+    for (size_t i = 0; i < move->options.devices.count; i++)
+        vfm_device_close(run.devices[i]);
+    report_finish(&run.report);
+    return code;
+}
+
+/*
+ * Whether standard output takes what will be printed, as far as one can know:
+ * writing nothing fails where everything would (closed, /dev/full).  Better
+ * now than when the devices have moved.
+ */
+static int check_stdout(const struct move *move)
+{
+    if (move_is_piped(move) || write(STDOUT_FILENO, "", 0) == 0)
+        return EXIT_DONE;
+
+    say_error("standard output: cannot write to it: %s; nothing was touched",
+              strerror(errno));
+    return EXIT_FAILED;
+}
+
+static int check_and_run(const struct move *move)
+{
+    struct vfm_error err = { 0 };
+    int code;
+
+    if (!device_list_is_usable(&move->options.devices, move_name(move)))
+        return EXIT_USAGE;
+    if (move->options.json && is_source(move) && move_is_piped(move))
+        return say_usage(move_name(move),
+                         "--json and '-' both want standard output");
+    if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)
+        return say_usage(move_name(move), "%s", err.message);
+
+    code = check_stdout(move);
+    return code == EXIT_DONE ? run_move(move) : code;
+}
+
+int move_command(struct move *move, int argc, char **argv)
+{
+    int first;
+    int code;
+
+    code = args_parse(move->syntax, argc, argv, &move->options, &first);
+    if (code == ARGS_GO_ON) {
+        move->options.where = argv[first];
+        code = check_and_run(move);
+    }
+    device_list_free(&move->options.devices);
+    return code;
+}

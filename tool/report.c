@@ -1,0 +1,215 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The report of a migration.
+ *
+ * The figures are the library's; here they are put into words and JSON.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "report.h"
+#include "say.h"
+
+/* The stages in which the devices stand still. */
+#define DOWNTIME_FIRST VFM_STAGE_STOP
+#define DOWNTIME_LAST  VFM_STAGE_START
+
+void report_add_warning(struct report *report, const char *text)
+{
+    char *copy;
+
+    if (report->warning_count == REPORT_MAX_WARNINGS)
+        return;
+    copy = strdup(text);
+    if (copy != NULL)
+        report->warnings[report->warning_count++] = copy;
+}
+
+void report_finish(struct report *report)
+{
+    for (size_t i = 0; i < report->warning_count; i++)
+        free(report->warnings[i]);
+    report->warning_count = 0;
+}
+
+static const char *outcome_name(const struct vfm_migration *m)
+{
+    if (m == NULL)
+        return "failed";
+
+    switch (vfm_migration_get_outcome(m)) {
+    case VFM_OUTCOME_DONE:
+        return "done";
+    case VFM_OUTCOME_LOST:
+        return "lost";
+    case VFM_OUTCOME_HANDED_OVER:
+        return "handed-over";
+    case VFM_OUTCOME_PENDING:
+    case VFM_OUTCOME_FAILED:
+        break;
+    }
+    return "failed";
+}
+
+static struct json_object *stages_object(const struct vfm_progress *figures,
+                                         int first, int last)
+{
+    struct json_object *stages = json_object_new_object();
+
+    for (int stage = first; stage <= last; stage++)
+        json_add_number(stages, vfm_stage_name((enum vfm_stage)stage),
+                        figures->stage_ns[stage]);
+    return stages;
+}
+
+static struct json_object *downtime_object(const struct vfm_progress *figures)
+{
+    struct json_object *downtime = json_object_new_object();
+
+    json_add_number(downtime, "total_ns", figures->downtime_ns);
+    json_object_object_add(
+        downtime, "stages_ns",
+        stages_object(figures, DOWNTIME_FIRST, DOWNTIME_LAST));
+    return downtime;
+}
+
+static struct json_object *device_object(const struct device_arg *arg,
+                                         const struct vfm_device_stats *stats)
+{
+    struct json_object *device = json_object_new_object();
+
+    json_add_string(device, "id", stats->id);
+    json_add_string(device, "device", arg->word);
+    json_add_string(device, "state", vfm_state_name(stats->state));
+    json_add_number(device, "pre_copy_bytes", stats->pre_copy_bytes);
+    json_add_number(device, "stop_copy_bytes", stats->stop_copy_bytes);
+    json_add_number(device, "config_bytes", stats->config_bytes);
+    json_add_number(device, "stop_ns", stats->stop_ns);
+    json_add_number(device, "check_ns", stats->check_ns);
+    json_add_number(device, "start_ns", stats->start_ns);
+    json_add_string(device, "xxh3_128",
+                    stats->digest[0] != '\0' ? stats->digest : NULL);
+    return device;
+}
+
+static struct json_object *devices_array(const struct report *report)
+{
+    const struct device_list *list = &report->move->options.devices;
+    struct json_object *devices = json_object_new_array();
+
+    for (unsigned int i = 0; i < list->count; i++) {
+        struct vfm_device_stats stats = { .size = sizeof(stats) };
+
+        if (vfm_migration_get_device_stats(report->migration, i, &stats) == 0)
+            json_object_array_add(devices,
+                                  device_object(&list->items[i], &stats));
+    }
+    return devices;
+}
+
+static void add_figures(struct json_object *object, const struct report *report)
+{
+    const struct vfm_migration *m = report->migration;
+    struct vfm_progress figures = { .size = sizeof(figures) };
+
+    vfm_migration_get_progress(m, &figures);
+    json_add_string(object, "stage", vfm_stage_name(figures.stage));
+    json_add_bool(object, "vm_runs", vfm_migration_vm_runs(m));
+    json_add_number(object, "stream_bytes", figures.stream_bytes);
+    json_add_number(object, "device_bytes", figures.device_bytes);
+    json_add_number(object, "iterations", figures.iterations);
+    json_add_number(object, "elapsed_ns", figures.elapsed_ns);
+    json_object_object_add(
+        object, "stages_ns",
+        stages_object(&figures, VFM_STAGE_HELLO, VFM_STAGE_CLEANUP));
+    json_object_object_add(object, "downtime", downtime_object(&figures));
+    json_object_object_add(object, "devices", devices_array(report));
+}
+
+void report_print_json(const struct report *report)
+{
+    struct json_object *object = json_object_new_object();
+    struct json_object *warnings = json_object_new_array();
+
+    json_add_string(object, "command", move_name(report->move));
+    json_add_string(object, "where", report->move->options.where);
+    json_add_string(object, "outcome", outcome_name(report->migration));
+    json_add_string(object, "error", report->error);
+    if (report->migration != NULL)
+        add_figures(object, report);
+
+    for (size_t i = 0; i < report->warning_count; i++)
+        json_object_array_add(warnings,
+                              json_object_new_string(report->warnings[i]));
+    json_object_object_add(object, "warnings", warnings);
+    json_print(object);
+}
+
+static void print_totals(const struct report *report,
+                         const struct vfm_progress *figures, FILE *out)
+{
+    bool is_source = report->move->role == VFM_ROLE_SOURCE;
+    char state[QUANTITY_MAX];
+    char stream[QUANTITY_MAX];
+    char time[QUANTITY_MAX];
+
+    fprintf(out, "%s %s of device state (%s of stream) %s %s in %s\n",
+            is_source ? "sent" : "received",
+            say_bytes(state, figures->device_bytes),
+            say_bytes(stream, figures->stream_bytes), is_source ? "to" : "from",
+            report->move->options.where,
+            say_duration(time, figures->elapsed_ns));
+}
+
+/* Where the downtime went: the stages that took a hundredth of it. */
+static void print_downtime(const struct vfm_progress *figures, FILE *out)
+{
+    const char *before = ": ";
+    char time[QUANTITY_MAX];
+
+    if (figures->downtime_ns == 0)
+        return;
+
+    fprintf(out, "stopped for %s", say_duration(time, figures->downtime_ns));
+    for (int stage = DOWNTIME_FIRST; stage <= DOWNTIME_LAST; stage++) {
+        uint64_t ns = figures->stage_ns[stage];
+
+        if (ns < figures->downtime_ns / 100 || ns == 0)
+            continue;
+        fprintf(out, "%s%s %s", before, vfm_stage_name((enum vfm_stage)stage),
+                say_duration(time, ns));
+        before = ", ";
+    }
+    fputc('\n', out);
+}
+
+static void print_device(const struct vfm_device_stats *stats, FILE *out)
+{
+    char running[QUANTITY_MAX];
+    char stopped[QUANTITY_MAX];
+
+    fprintf(out, "%s: %s while it ran, %s while it was stopped; %s here",
+            stats->id, say_bytes(running, stats->pre_copy_bytes),
+            say_bytes(stopped, stats->stop_copy_bytes),
+            vfm_state_name(stats->state));
+    if (stats->digest[0] != '\0')
+        fprintf(out, "; XXH3 %s", stats->digest);
+    fputc('\n', out);
+}
+
+void report_print_summary(const struct report *report, FILE *out)
+{
+    const struct vfm_migration *m = report->migration;
+    struct vfm_progress figures = { .size = sizeof(figures) };
+    struct vfm_device_stats stats = { .size = sizeof(stats) };
+
+    vfm_migration_get_progress(m, &figures);
+    print_totals(report, &figures, out);
+    print_downtime(&figures, out);
+    for (unsigned int i = 0; vfm_migration_get_device_stats(m, i, &stats) == 0;
+         i++)
+        print_device(&stats, out);
+}
