@@ -75,10 +75,10 @@ static const struct args_option *find_option(
     return *options;
 }
 
-/* Prints @text from HELP_INDENT on, in lines of HELP_WIDTH. */
-static void print_wrapped(const char *text)
+/* Prints @text from column @indent on, in lines of HELP_WIDTH. */
+static void print_wrapped(const char *text, int indent)
 {
-    int room = HELP_WIDTH - HELP_INDENT;
+    int room = HELP_WIDTH - indent;
 
     while ((int)strlen(text) > room) {
         int end = room;
@@ -86,7 +86,7 @@ static void print_wrapped(const char *text)
         while (end > 0 && text[end] != ' ')
             end--;
         assert(end > 0);
-        printf("%.*s\n%*s", end, text, HELP_INDENT, "");
+        printf("%.*s\n%*s", end, text, indent, "");
         text += end + 1;
     }
     puts(text);
@@ -103,7 +103,7 @@ static void print_option(const struct args_option *opt)
     if (column >= HELP_INDENT)
         column = printf("\n") - 1;
     printf("%*s", HELP_INDENT - column, "");
-    print_wrapped(opt->help);
+    print_wrapped(opt->help, HELP_INDENT);
 }
 
 static int print_help(const struct args_syntax *syntax)
@@ -112,8 +112,9 @@ static int print_help(const struct args_syntax *syntax)
                                              .name = "help",
                                              .help = "print this and exit" };
 
-    printf("usage: vfmig %s %s\n\n%s\n\n", syntax->command, syntax->words,
-           syntax->about);
+    printf("usage: vfmig %s %s\n\n", syntax->command, syntax->words);
+    print_wrapped(syntax->about, 0);
+    putchar('\n');
     for (int n = 0; syntax->options[n] != NULL; n++)
         print_option(syntax->options[n]);
     print_option(&help);

@@ -36,7 +36,7 @@ struct args_option {
 struct args_syntax {
     const char *command;
     const char *words; /* what follows the name in the usage line */
-    const char *about; /* what the command does, in lines of the help */
+    const char *about; /* what the command does: sentences */
     /* Ends with NULL; -h, --help is added. */
     const struct args_option *const *options;
     int min_operands;

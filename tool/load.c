@@ -24,10 +24,9 @@ static const struct args_option *const options[] = {
 static const struct args_syntax syntax = {
     .command = "load",
     .words = "-d DEVICE [-d DEVICE]... [OPTION]... FILE",
-    .about = "Loads the state of the devices from FILE, or from standard input "
-             "if that is '-'.\n"
-             "What they hold is lost.  They run afterwards if they ran when "
-             "they were saved.",
+    .about = "Loads the state of the devices from FILE, or from standard "
+             "input if that is '-'. What they hold is lost. They run "
+             "afterwards if they ran when they were saved.",
     .options = options,
     .min_operands = 1,
     .max_operands = 1,

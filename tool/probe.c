@@ -35,9 +35,8 @@ static const struct args_option *const options[] = {
 static const struct args_syntax syntax = {
     .command = "probe",
     .words = "-d DEVICE [--json]",
-    .about = "Says what the device can do, and if it cannot be migrated, why "
-             "not and what to do\n"
-             "next.  Changes nothing.",
+    .about = "Says what the device can do, and if it cannot be migrated, "
+             "why not and what to do next. Changes nothing.",
     .options = options,
 };
 

@@ -33,12 +33,11 @@ static const struct args_option *const options[] = {
 static const struct args_syntax syntax = {
     .command = "receive",
     .words = "-d DEVICE [-d DEVICE]... [OPTION]... URI",
-    .about = "Takes the devices from a sender.  Listens at URI, unix:PATH or "
-             "tcp:[HOST]:PORT, and\n"
-             "says 'listening on URI' once it does; or reads fd:N, file:PATH "
-             "or exec:COMMAND.\n"
-             "What the devices hold is lost.  They run once the sender has "
-             "given them away.",
+    .about = "Takes the devices from a sender. Listens at URI, unix:PATH "
+             "or tcp:[HOST]:PORT, and says 'listening on URI' once it "
+             "does; or reads fd:N, file:PATH or exec:COMMAND. What the "
+             "devices hold is lost. They run once the sender has given "
+             "them away.",
     .options = options,
     .min_operands = 1,
     .max_operands = 1,

@@ -40,9 +40,9 @@ static const struct args_option *const options[] = {
 static const struct args_syntax syntax = {
     .command = "save",
     .words = "-d DEVICE [-d DEVICE]... [OPTION]... FILE",
-    .about = "Writes the state of the devices to FILE, or to standard output "
-             "if that is '-'.\n"
-             "The devices are stopped for the end of it and then run again.",
+    .about = "Writes the state of the devices to FILE, or to standard "
+             "output if that is '-'. They are stopped for the end of it "
+             "and run again afterwards.",
     .options = options,
     .min_operands = 1,
     .max_operands = 1,

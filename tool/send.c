@@ -44,10 +44,9 @@ static const struct args_syntax syntax = {
     .command = "send",
     .words = "-d DEVICE [-d DEVICE]... [OPTION]... URI",
     .about = "Moves the devices to whoever receives at URI: unix:PATH, "
-             "tcp:HOST:PORT, fd:N,\n"
-             "file:PATH or exec:COMMAND.  They run on while most of their "
-             "state is moved, and\n"
-             "then at one side: there if all went well, else here.",
+             "tcp:HOST:PORT, fd:N, file:PATH or exec:COMMAND. They run on "
+             "while most of their state is moved, and then at one side: "
+             "there if all went well, else here.",
     .options = options,
     .min_operands = 1,
     .max_operands = 1,

@@ -46,10 +46,9 @@ static const struct args_option *const options[] = {
 static const struct args_syntax syntax = {
     .command = "state",
     .words = "-d DEVICE [--json] [STATE | --reset]",
-    .about = "Prints the state of the device, after moving it to STATE if one "
-             "is given: STOP,\n"
-             "RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY or "
-             "PRE_COPY_P2P.",
+    .about = "Prints the state of the device, after moving it to STATE if "
+             "one is given: STOP, RUNNING, STOP_COPY, RESUMING, "
+             "RUNNING_P2P, PRE_COPY or PRE_COPY_P2P.",
     .options = options,
     .max_operands = 1,
 };
