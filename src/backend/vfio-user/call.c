@@ -1,0 +1,337 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The calls of struct device_ops: one message each, but for accesses to
+ * regions, which go piece by piece.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/vfio-user/client.h"
+#include "util/error.h"
+
+/* "cannot" what. */
+static void describe(const struct device_call *call, char *text, size_t size)
+{
+    switch (call->op) {
+    case DEVICE_SET_STATE:
+        snprintf(text, size, "enter state %s", vfm_state_name(call->state));
+        break;
+    case DEVICE_GET_STATE:
+        snprintf(text, size, "tell its state");
+        break;
+    case DEVICE_RESET:
+        snprintf(text, size, "reset");
+        break;
+    case DEVICE_DATA_SIZE:
+        snprintf(text, size, "tell the size of its state");
+        break;
+    case DEVICE_PRECOPY_INFO:
+        snprintf(text, size, "tell what is left to pre-copy");
+        break;
+    case DEVICE_REGION_READ:
+    case DEVICE_REGION_WRITE:
+    default:
+        snprintf(text, size, "%s region %u at 0x%" PRIx64,
+                 call->op == DEVICE_REGION_READ ? "read" : "write",
+                 call->region, call->offset);
+        break;
+    }
+}
+
+static int call_error(struct client *c, const struct device_call *call, int ret,
+                      struct vfm_error *err)
+{
+    char what[80];
+
+    describe(call, what, sizeof(what));
+    return client_error(c, err, ret, what);
+}
+
+bool call_is_set_state(const struct client *c)
+{
+    return c->call.call != NULL && c->call.call->op == DEVICE_SET_STATE;
+}
+
+static int send_call(struct client *c, enum vfu_command command,
+                     const struct iovec *parts, int num_parts)
+{
+    struct client_call *k = &c->call;
+
+    k->req.timeout_ms = c->settings.command_timeout_ms;
+    if (command == VFU_DEVICE_RESET || k->call->op == DEVICE_SET_STATE)
+        k->req.timeout_ms = c->settings.state_timeout_ms;
+    return client_send(c, &k->req, command, parts, num_parts, NULL, 0);
+}
+
+static int send_feature(struct client *c, uint32_t flags, const void *data,
+                        size_t size, size_t answer_size)
+{
+    size_t larger = size > answer_size ? size : answer_size;
+    struct vfu_feature feature = {
+        .argsz = (uint32_t)(sizeof(feature) + larger),
+        .flags = flags,
+    };
+    struct iovec parts[] = {
+        { &feature, sizeof(feature) },
+        { (void *)data, size },
+    };
+
+    return send_call(c, VFU_DEVICE_FEATURE, parts, 2);
+}
+
+static int send_state(struct client *c)
+{
+    struct vfu_feature_device_state state = {
+        .state = c->call.call->state,
+        .data_fd = UINT32_MAX,
+    };
+
+    return send_feature(c, UAPI_FEATURE_SET | UAPI_FEATURE_DEVICE_STATE, &state,
+                        sizeof(state), sizeof(state));
+}
+
+static int send_precopy_info(struct client *c)
+{
+    struct vfu_precopy_info info = { 0 };
+    struct iovec part = { &info, sizeof(info) };
+
+    if (!c->dev->info.has_precopy_info)
+        return -EOPNOTSUPP;
+    return send_call(c, VFU_MIG_GET_PRECOPY_INFO, &part, 1);
+}
+
+static uint32_t piece_size(const struct client *c, uint32_t limit)
+{
+    size_t left = c->call.call->len - c->call.done;
+    uint32_t max = c->max_transfer < limit ? c->max_transfer : limit;
+
+    return left < max ? (uint32_t)left : max;
+}
+
+static struct vfu_region_access next_access(const struct client *c)
+{
+    return (struct vfu_region_access){
+        .offset = c->call.call->offset + c->call.done,
+        .region = c->call.call->region,
+        .count = c->call.piece,
+    };
+}
+
+static int send_region_read(struct client *c)
+{
+    struct client_call *k = &c->call;
+    struct vfu_region_access access;
+    struct iovec part = { &access, sizeof(access) };
+
+    k->piece = piece_size(c, c->offered_transfer);
+    access = next_access(c);
+    if (k->buf == NULL) {
+        /* The first piece is the largest. */
+        k->buf = malloc(sizeof(access) + k->piece);
+        if (k->buf == NULL)
+            return -ENOMEM;
+    }
+    k->req.buf = k->buf;
+    k->req.cap = sizeof(access) + k->piece;
+    return send_call(c, VFU_REGION_READ, &part, 1);
+}
+
+static int send_region_write(struct client *c)
+{
+    struct client_call *k = &c->call;
+    struct vfu_region_access access;
+    struct iovec parts[2];
+
+    k->piece = piece_size(c, MAX_REGION_WRITE);
+    access = next_access(c);
+    parts[0] = (struct iovec){ &access, sizeof(access) };
+    parts[1] = (struct iovec){ (uint8_t *)k->call->data + k->done, k->piece };
+    return send_call(c, VFU_REGION_WRITE, parts, 2);
+}
+
+static int send_op(struct client *c)
+{
+    switch (c->call.call->op) {
+    case DEVICE_SET_STATE:
+        return send_state(c);
+    case DEVICE_GET_STATE:
+        return send_feature(c, UAPI_FEATURE_GET | UAPI_FEATURE_DEVICE_STATE,
+                            NULL, 0, sizeof(struct vfu_feature_device_state));
+    case DEVICE_RESET:
+        return send_call(c, VFU_DEVICE_RESET, NULL, 0);
+    case DEVICE_DATA_SIZE:
+        if (!c->dev->info.has_data_size)
+            return -EOPNOTSUPP;
+        return send_feature(c, UAPI_FEATURE_GET | UAPI_FEATURE_DATA_SIZE, NULL,
+                            0, sizeof(uint64_t));
+    case DEVICE_PRECOPY_INFO:
+        return send_precopy_info(c);
+    case DEVICE_REGION_READ:
+        return send_region_read(c);
+    case DEVICE_REGION_WRITE:
+    default:
+        return send_region_write(c);
+    }
+}
+
+/* Copies the answer's @size bytes after the first @skip to @data. */
+static int take_answer(struct client *c, size_t skip, void *data, size_t size)
+{
+    if (c->call.req.size < skip + size)
+        return client_lose(c, -EPROTO, "answer of %zu bytes, %zu are missing",
+                           c->call.req.size, skip + size - c->call.req.size);
+    memcpy(data, c->call.reply + skip, size);
+    return 0;
+}
+
+static int take_state(struct client *c, struct device_call *call)
+{
+    struct vfu_feature_device_state answer;
+    int ret =
+        take_answer(c, sizeof(struct vfu_feature), &answer, sizeof(answer));
+
+    if (ret < 0)
+        return ret;
+    if (answer.state >= UAPI_NUM_STATES)
+        return client_lose(c, -EPROTO, "device is in state %u", answer.state);
+    if (call->op == DEVICE_SET_STATE && answer.state != call->state)
+        return client_lose(c, -EPROTO, "answer is about state %u",
+                           answer.state);
+    call->state = (enum vfm_state)answer.state;
+    return 0;
+}
+
+static int take_precopy_info(struct client *c, struct device_call *call)
+{
+    struct vfu_precopy_info info;
+    int ret = take_answer(c, 0, &info, sizeof(info));
+
+    if (ret < 0)
+        return ret;
+    call->precopy = (struct vfm_precopy_info){
+        .flags = info.flags & UAPI_PRECOPY_REINIT,
+        .initial_bytes = info.initial_bytes,
+        .dirty_bytes = info.dirty_bytes,
+    };
+    return 0;
+}
+
+/* A piece is over: sends the next, if there is one. */
+static int take_piece(struct client *c, struct device_call *call)
+{
+    struct client_call *k = &c->call;
+    int ret;
+
+    if (call->len == 0)
+        return 0;
+    if (call->op == DEVICE_REGION_READ) {
+        size_t head = sizeof(struct vfu_region_access);
+
+        if (k->req.size < head + k->piece)
+            return client_lose(c, -EPROTO, "REGION_READ of %u answered by %zu",
+                               k->piece, k->req.size);
+        memcpy((uint8_t *)call->buf + k->done, k->buf + head, k->piece);
+    }
+    k->done += k->piece;
+    if (k->done == call->len)
+        return 0;
+    ret = send_op(c);
+    return ret < 0 ? ret : -EAGAIN;
+}
+
+static int take_op(struct client *c, struct device_call *call)
+{
+    switch (call->op) {
+    case DEVICE_SET_STATE:
+    case DEVICE_GET_STATE:
+        return take_state(c, call);
+    case DEVICE_DATA_SIZE:
+        return take_answer(c, sizeof(struct vfu_feature), &call->bytes,
+                           sizeof(call->bytes));
+    case DEVICE_PRECOPY_INFO:
+        return take_precopy_info(c, call);
+    case DEVICE_REGION_READ:
+    case DEVICE_REGION_WRITE:
+        return take_piece(c, call);
+    case DEVICE_RESET:
+    default:
+        return 0;
+    }
+}
+
+/* The server refused.  It may be that the command is not one it has: the
+ * answer is the same as to one that comes in the wrong state. */
+static int judge_refusal(struct client *c, const struct device_call *call,
+                         int ret)
+{
+    bool in_pre_copy = c->dev->state == VFM_STATE_PRE_COPY ||
+                       c->dev->state == VFM_STATE_PRE_COPY_P2P;
+
+    if (call->op != DEVICE_PRECOPY_INFO || !means_absent(ret) || !in_pre_copy)
+        return ret;
+    c->dev->info.has_precopy_info = false;
+    return -EOPNOTSUPP;
+}
+
+static void end_call(struct client *c)
+{
+    free(c->call.buf);
+    c->call.buf = NULL;
+    c->call.call = NULL;
+}
+
+static bool is_empty(const struct device_call *call)
+{
+    return (call->op == DEVICE_REGION_READ ||
+            call->op == DEVICE_REGION_WRITE) &&
+           call->len == 0;
+}
+
+int call_start(struct vfm_device *dev, struct device_call *call,
+               struct vfm_error *err)
+{
+    struct client *c = device_client(dev);
+    struct client_call *k = &c->call;
+    int ret;
+
+    assert(k->call == NULL);
+    k->call = call;
+    k->req = (struct request){ .buf = k->reply, .cap = sizeof(k->reply) };
+    k->done = 0;
+    ret = c->lost.code;
+    if (ret == 0 && !is_empty(call))
+        ret = send_op(c);
+    if (ret < 0) {
+        end_call(c);
+        return call_error(c, call, ret, err);
+    }
+    return 0;
+}
+
+int call_finish(struct vfm_device *dev, struct device_call *call,
+                struct vfm_error *err)
+{
+    struct client *c = device_client(dev);
+    int ret;
+
+    assert(c->call.call == call);
+    client_pump(c);
+    if (c->lost.code == 0 && c->call.req.outstanding)
+        return -EAGAIN;
+
+    if (c->lost.code != 0)
+        ret = c->lost.code;
+    else if (c->call.req.error < 0)
+        ret = judge_refusal(c, call, c->call.req.error);
+    else
+        ret = take_op(c, call);
+    if (ret == -EAGAIN)
+        return ret;
+    end_call(c);
+    return ret < 0 ? call_error(c, call, ret, err) : 0;
+}

@@ -1,0 +1,296 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_BACKEND_VFIO_USER_CLIENT_H
+#define VFM_SRC_BACKEND_VFIO_USER_CLIENT_H
+
+/*
+ * The connection to one vfio-user server and what is under way on it.
+ *
+ *   wire.c     bytes and descriptors
+ *   client.c   requests and their replies, deadlines, the end of a connection
+ *   dma.c      commands of the server
+ *   version.c  the first exchange
+ *   open.c     what is asked of a device when it is opened
+ *   config.c   PCI configuration space
+ *   call.c     the calls of struct device_ops
+ *   reader.c   the saving session      writer.c  the loading session
+ *   memory.c   DMA mappings            irq.c     interrupts
+ *   region.c   mappable areas          ops.c     the vtable, polling
+ *
+ * Two kinds of failure are kept apart throughout.  A server that refuses a
+ * request answered it, and everything goes on.  A server that is silent, gone
+ * or makes no sense has ended the connection: that is kept in client.lost, and
+ * every later call fails the same way.
+ */
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vfmig/vfio_user.h>
+
+#include "backend/vfio-user/wire.h"
+#include "device/device.h"
+#include "protocol/vfio-uapi.h"
+
+/* Messages that may be under way in one direction of a session. */
+#define MAX_DEPTH               16
+
+/* Bounds and defaults of the options. */
+#define MIN_DATA_SIZE           (UINT32_C(4) << 10)
+#define MAX_DATA_SIZE           (UINT32_C(16) << 20)
+#define DEFAULT_READ_SIZE       (UINT32_C(1) << 20)
+#define DEFAULT_WRITE_SIZE      (UINT32_C(32) << 10)
+#define DEFAULT_DEPTH           4
+
+/* A message above 36,544 bytes can arrive in pieces, which some servers
+ * mistake for messages. */
+#define MAX_REGION_WRITE        (UINT32_C(32) << 10)
+
+/* What we tell the server to keep to. */
+#define CLIENT_MAX_MSG_FDS      8
+#define CLIENT_MIN_MAX_TRANSFER (UINT32_C(1) << 20)
+
+/* What a reply may be longer than the longest we want: some servers answer
+ * with more than they were asked for. */
+#define REPLY_SLACK             (UINT32_C(64) << 10)
+
+struct client;
+
+/*
+ * A command of ours and the server's answer to it.
+ *
+ * The owner fills in buf, cap, timeout_ms, is_data and done before
+ * client_send(), and keeps it where it is while it is outstanding.
+ */
+struct request {
+    struct request *next;
+    bool outstanding;
+    uint16_t id;
+    uint16_t command;
+
+    void *buf;  /* where the reply's body goes: cap bytes of it */
+    size_t cap; /* the rest is dropped */
+    uint32_t timeout_ms;
+    bool is_data;  /* its deadline moves on while replies come in */
+    bool wants_fd; /* take the reply's first descriptor, or else close it */
+    /* Called when the reply is there.  May be NULL. */
+    void (*done)(struct client *c, struct request *req);
+
+    int64_t started;
+
+    /* The answer, once not outstanding. */
+    int error;   /* 0 or a negative errno: the server refused */
+    size_t size; /* of the body; more than cap if some was dropped */
+    int fd;      /* if wants_fd: the descriptor or -1 */
+};
+
+struct settings {
+    uint32_t connect_timeout_ms;
+    uint32_t command_timeout_ms;
+    uint32_t state_timeout_ms;
+    uint32_t data_timeout_ms;
+    uint32_t read_size;
+    uint32_t read_depth;
+    uint32_t write_size;
+    uint32_t write_depth;
+};
+
+/* One MIG_DATA_READ. */
+struct read_slot {
+    struct request req;
+    enum {
+        READ_FREE,
+        READ_ASKED,
+        READ_HERE,
+        READ_STALE, /* asked in a session that is over */
+    } state;
+    uint8_t *buf; /* NULL until it is used first */
+    uint32_t asked;
+    uint32_t size;
+    uint32_t taken;
+    bool final; /* asked in STOP_COPY: an empty answer is the end */
+};
+
+/* The saving session: a queue of slots in the order of the stream. */
+struct reader {
+    struct read_slot slots[MAX_DEPTH];
+    uint8_t queue[MAX_DEPTH]; /* slot numbers; first is the oldest */
+    unsigned int count;
+    unsigned int window; /* slots to use at present */
+    bool dry;            /* PRE_COPY: an answer was empty */
+    bool ended;          /* STOP_COPY: an answer was empty */
+    struct vfm_error failure;
+};
+
+/* One MIG_DATA_WRITE. */
+struct write_slot {
+    struct request req;
+    bool stale; /* of a session that is over */
+};
+
+/* The loading session. */
+struct writer {
+    struct write_slot slots[MAX_DEPTH];
+    struct vfm_error failure;
+};
+
+/* The call of struct device_ops that is under way. */
+struct client_call {
+    struct device_call *call; /* NULL: none */
+    struct request req;
+    uint8_t reply[64];
+
+    /* Accesses to regions go piece by piece. */
+    uint8_t *buf;
+    size_t done;
+    uint32_t piece;
+};
+
+struct client {
+    struct vfm_device *dev;
+    const char *name;
+    struct settings settings;
+
+    struct wire main;
+    struct wire twin; /* the server's commands, if it wants that */
+    int poll_fd;      /* both in one; -1 if there is no twin */
+
+    struct request *requests; /* outstanding */
+    uint16_t next_id;
+    int64_t progress; /* when data last came in */
+    size_t progress_mark;
+    bool news;       /* a reply came since the last wait_fds() */
+    bool wants_room; /* a write found none */
+
+    /* Why the connection is over; code is 0 while it is not. */
+    struct vfm_error lost;
+
+    /* What the server said it can take. */
+    uint32_t max_msg_fds;
+    uint32_t max_transfer;
+
+    uint32_t offered_transfer; /* what we said we can */
+    uint32_t read_size;
+    uint32_t write_size;
+
+    const struct vfm_dma_ops *dma_ops;
+    void *dma_opaque;
+    uint8_t *dma_buf[2]; /* for bodies of commands: main's and twin's */
+    size_t dma_cap[2];
+
+    int region_fds[UAPI_NUM_REGIONS];
+
+    struct client_call call;
+    struct reader reader;
+    struct writer writer;
+};
+
+extern const struct device_ops vfio_user_ops;
+
+static inline struct client *device_client(const struct vfm_device *dev)
+{
+    return dev->backend;
+}
+
+/* Checks that @dev is ours.  Returns 0 or -EINVAL. */
+int client_of(const struct vfm_device *dev, struct client **cp,
+              struct vfm_error *err);
+
+/* Makes a client for the socket @fd, which is the client's from then on.
+ * Returns NULL without memory. */
+struct client *client_new(int fd, const struct settings *settings);
+
+/* Frees @c and closes its descriptors. */
+void client_free(struct client *c);
+
+/* client.c */
+
+/* Ends the connection for the reason given.  Returns @code. */
+__attribute__((format(printf, 3, 4))) int client_lose(struct client *c,
+                                                      int code, const char *fmt,
+                                                      ...);
+
+/* Sets @err to "NAME: cannot WHAT: WHY" and returns the code: @ret, or that of
+ * the end of the connection if it is over. */
+int client_error(const struct client *c, struct vfm_error *err, int ret,
+                 const char *what);
+
+/* Sends command @command with the body in @parts.  Returns 0, or the error
+ * that ended the connection. */
+int client_send(struct client *c, struct request *req, enum vfu_command command,
+                const struct iovec *parts, int num_parts, const int *fds,
+                unsigned int num_fds);
+
+/* The same for large data: -EAGAIN if there is no room now. */
+int client_try_send(struct client *c, struct request *req,
+                    enum vfu_command command, const struct iovec *parts,
+                    int num_parts);
+
+/* Sends and receives what can be without waiting; checks deadlines. */
+void client_pump(struct client *c);
+
+/* Waits until @req is answered.  Returns 0 or the server's or the
+ * connection's error. */
+int client_wait(struct client *c, const struct request *req);
+
+/* Performs one command from beginning to end: sends @size bytes at @data,
+ * stores up to @cap bytes of the reply at @reply. Returns the size of the
+ * reply's body, at most @cap, or an error. */
+ssize_t client_command(struct client *c, enum vfu_command command,
+                       const void *data, size_t size, void *reply, size_t cap);
+
+/* What to poll for, as device_ops.wait_fds(), without the news. */
+int client_poll_fds(struct client *c, struct pollfd *fds, int64_t *deadline);
+
+/* Whether a server's refusal with @ret means that it does not have what it
+ * was asked for. */
+bool means_absent(int ret);
+
+/* dma.c: a command of the server. */
+
+/* Its header is there.  Says where the body goes, or ends the connection. */
+int dma_begin(struct client *c, struct wire *w);
+
+/* It is there as a whole: answers it. */
+int dma_serve(struct client *c, struct wire *w);
+
+/* version.c */
+
+/* Agrees on a version, proposing 0.@minor.  *@refused: the server would not
+ * hear of it.  Returns 0 or an error. */
+int version_negotiate(struct client *c, uint16_t minor, bool *refused,
+                      struct vfm_error *err);
+
+/* config.c: learns what configuration space says.  Returns 0, or the error
+ * that ended the connection. */
+int config_learn(struct client *c);
+
+/* Asks for region @index.  Returns 0 or an error. */
+int region_query(struct client *c, uint32_t index,
+                 struct vfu_region_info *info);
+
+/* call.c */
+int call_start(struct vfm_device *dev, struct device_call *call,
+               struct vfm_error *err);
+int call_finish(struct vfm_device *dev, struct device_call *call,
+                struct vfm_error *err);
+
+/* Whether a change of state is under way. */
+bool call_is_set_state(const struct client *c);
+
+/* reader.c */
+ssize_t reader_peek(struct vfm_device *dev, const void **data,
+                    struct vfm_error *err);
+void reader_consume(struct vfm_device *dev, size_t len);
+void reader_end(struct client *c);
+void reader_free(struct client *c);
+
+/* writer.c */
+ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
+                     struct vfm_error *err);
+int writer_flush(struct vfm_device *dev, struct vfm_error *err);
+void writer_end(struct client *c);
+
+#endif

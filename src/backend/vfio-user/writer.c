@@ -1,0 +1,113 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The loading session: MIG_DATA_WRITEs, several under way.
+ *
+ * The first refusal fails the session.  It may come while later writes are
+ * under way; their answers are received and mean nothing.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "backend/vfio-user/client.h"
+#include "util/error.h"
+
+static void answered(struct client *c, struct request *req)
+{
+    struct write_slot *slot = (struct write_slot *)req;
+
+    if (req->error < 0 && !slot->stale && c->writer.failure.code == 0)
+        client_error(c, &c->writer.failure, req->error, "write its state");
+}
+
+static struct write_slot *find_free(struct client *c)
+{
+    for (uint32_t i = 0; i < c->settings.write_depth; i++)
+        if (!c->writer.slots[i].req.outstanding)
+            return &c->writer.slots[i];
+    return NULL;
+}
+
+static int send_write(struct client *c, struct write_slot *slot,
+                      const void *data, size_t len)
+{
+    struct vfu_mig_data head = {
+        .argsz = (uint32_t)(sizeof(head) + len),
+        .size = (uint32_t)len,
+    };
+    struct iovec parts[] = {
+        { &head, sizeof(head) },
+        { (void *)data, len },
+    };
+
+    slot->stale = false;
+    slot->req.timeout_ms = c->settings.data_timeout_ms;
+    slot->req.is_data = true;
+    slot->req.done = answered;
+    return client_try_send(c, &slot->req, VFU_MIG_DATA_WRITE, parts, 2);
+}
+
+/* The error that ended the session or the connection, or 0. */
+static int session_error(struct client *c, struct vfm_error *err)
+{
+    const struct vfm_error *failure = &c->writer.failure;
+
+    if (c->lost.code != 0)
+        return client_error(c, err, c->lost.code, "write its state");
+    if (failure->code != 0)
+        return error_set(err, failure->code, "%s", failure->message);
+    return 0;
+}
+
+ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
+                     struct vfm_error *err)
+{
+    struct client *c = device_client(dev);
+    struct write_slot *slot = find_free(c);
+    int ret;
+
+    c->wants_room = false;
+    if (len == 0)
+        return 0;
+    if (slot == NULL) {
+        client_pump(c);
+        slot = find_free(c);
+    }
+    ret = session_error(c, err);
+    if (ret < 0)
+        return ret;
+    if (slot == NULL)
+        return -EAGAIN;
+
+    if (len > c->write_size)
+        len = c->write_size;
+    ret = send_write(c, slot, data, len);
+    if (ret == -EAGAIN) {
+        c->wants_room = true;
+        return ret;
+    }
+    return ret < 0 ? session_error(c, err) : (ssize_t)len;
+}
+
+int writer_flush(struct vfm_device *dev, struct vfm_error *err)
+{
+    struct client *c = device_client(dev);
+    int ret;
+
+    client_pump(c);
+    ret = session_error(c, err);
+    if (ret < 0)
+        return ret;
+    for (int i = 0; i < MAX_DEPTH; i++)
+        if (c->writer.slots[i].req.outstanding && !c->writer.slots[i].stale)
+            return -EAGAIN;
+    return 0;
+}
+
+void writer_end(struct client *c)
+{
+    for (int i = 0; i < MAX_DEPTH; i++)
+        c->writer.slots[i].stale = true;
+    c->writer.failure = (struct vfm_error){ 0 };
+    c->wants_room = false;
+}
