@@ -21,18 +21,13 @@
 
 #include "stream/format.h"
 #include "stream/input.h"
+#include "stream/step.h"
 #include "stream/vmdescription.h"
 
 /* QEMU's largest machines have a few hundred of each. */
 #define SECTIONS_MAX     4096
 #define RAM_BLOCKS_MAX   1024
 #define CAPABILITIES_MAX 16
-
-/* What a step returns, if it is no negative errno value. */
-#define STEP_MORE        0 /* more input is needed */
-#define STEP_EVENT       1 /* the event is filled in */
-#define STEP_AGAIN       2 /* nothing to tell; go on with the next step */
-#define STEP_REFEED      3 /* as AGAIN, and the input changes */
 
 struct vfm_decoder;
 
