@@ -174,6 +174,9 @@ int device_call_finish(struct vfm_device *dev, struct device_call *result,
  * became of the device to @err.
  */
 void device_recover_start(struct vfm_device *dev, enum vfm_state fallback);
+/* The same, but by a reset at once: what the device holds is not wanted. */
+void device_recover_by_reset_start(struct vfm_device *dev,
+                                   enum vfm_state fallback);
 int device_recover_finish(struct vfm_device *dev, enum vfm_recovery *how);
 void device_recover_describe(const struct vfm_device *dev,
                              struct vfm_error *err);

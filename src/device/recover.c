@@ -73,6 +73,13 @@ void device_recover_start(struct vfm_device *dev, enum vfm_state fallback)
         fell_back(dev, device_set_state_start(dev, fallback, &r->why));
 }
 
+void device_recover_by_reset_start(struct vfm_device *dev,
+                                   enum vfm_state fallback)
+{
+    dev->recovery = (struct device_recovery){ .fallback = fallback };
+    start_reset(dev);
+}
+
 /* The call of @r's step ended with @ret. */
 static void next_step(struct vfm_device *dev, int ret)
 {

@@ -1,0 +1,68 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the user's callbacks are told and asked.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "migration/migration.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+static void tell(struct vfm_migration *m, struct vfm_event *event)
+{
+    event->stage = m->stage;
+    if (m->callbacks.event != NULL)
+        m->callbacks.event(m->options.opaque, event);
+}
+
+void tell_stage(struct vfm_migration *m)
+{
+    tell(m, &(struct vfm_event){ .kind = VFM_EVENT_STAGE });
+}
+
+void tell_state(struct vfm_migration *m, const struct member *member)
+{
+    tell(m, &(struct vfm_event){ .kind = VFM_EVENT_STATE,
+                                 .device = member->id,
+                                 .state = vfm_device_state(member->dev) });
+}
+
+void tell_warning(struct vfm_migration *m, const char *fmt, ...)
+{
+    char text[256];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    tell(m, &(struct vfm_event){ .kind = VFM_EVENT_WARNING, .text = text });
+}
+
+int vm_stop(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    m->stopped_at = clock_now();
+    if (m->paused)
+        return 0;
+    if (m->callbacks.stop_vm != NULL)
+        ret = m->callbacks.stop_vm(m->options.opaque, err);
+    if (ret == 0)
+        m->vm_stopped = true;
+    return ret;
+}
+
+int vm_start(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (m->paused)
+        return 0;
+    if (m->callbacks.start_vm != NULL)
+        ret = m->callbacks.start_vm(m->options.opaque, err);
+    if (ret == 0)
+        m->vm_stopped = false;
+    return ret;
+}

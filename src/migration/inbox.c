@@ -1,0 +1,53 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One buffer of incoming bytes.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "migration/inbox.h"
+
+int inbox_init(struct inbox *in, size_t size)
+{
+    *in = (struct inbox){ .size = size };
+    in->buf = malloc(size);
+    return in->buf == NULL ? -ENOMEM : 0;
+}
+
+void inbox_close(struct inbox *in)
+{
+    free(in->buf);
+    in->buf = NULL;
+}
+
+/* Moves what is left to the front if the rest of the buffer is short. */
+static void make_room(struct inbox *in)
+{
+    size_t left = inbox_len(in);
+
+    if (left > 0 && in->size - in->end >= in->size / 2)
+        return;
+    memmove(in->buf, inbox_data(in), left);
+    in->start = 0;
+    in->end = left;
+}
+
+ssize_t inbox_fill(struct inbox *in, struct vfm_channel *ch,
+                   struct vfm_error *err)
+{
+    ssize_t n;
+
+    if (in->ended)
+        return 0;
+    make_room(in);
+    if (in->end == in->size)
+        return -ENOBUFS;
+    n = vfm_channel_recv(ch, in->buf + in->end, in->size - in->end, err);
+    if (n > 0)
+        in->end += (size_t)n;
+    else if (n == 0)
+        in->ended = true;
+    return n;
+}

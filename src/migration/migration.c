@@ -1,0 +1,268 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The handle of a migration: options, devices, blockers, figures.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "migration/migration.h"
+#include "util/clock.h"
+#include "util/error.h"
+#include "util/options.h"
+
+#define DOWNTIME_LIMIT_MS   300
+#define PRE_COPY_TIMEOUT_MS 600000
+#define PEER_TIMEOUT_MS     30000
+#define MACHINE             "vfmig"
+
+/* A target takes this much from the channel before it goes to the devices; a
+ * source's peer only says little. */
+#define INBOX_TARGET        (UINT32_C(1) << 20)
+#define INBOX_SOURCE        (UINT32_C(1) << 17)
+
+/* The first section; devices are numbered from it. */
+#define FIRST_SECTION_ID    1
+
+/* The name of a section has a length of 8 bits, "/vfio" included. */
+#define ID_MAX              (255 - 5)
+
+static void set_default(uint32_t *value, uint32_t otherwise)
+{
+    if (*value == 0)
+        *value = otherwise;
+}
+
+static int check_options(const struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_migration_options *o = &m->options;
+
+    if (o->role != VFM_ROLE_SOURCE && o->role != VFM_ROLE_TARGET)
+        return error_set(err, -EINVAL, "migration: no such role: %u",
+                         (unsigned int)o->role);
+    if ((unsigned int)o->peer > VFM_PEER_NONE)
+        return error_set(err, -EINVAL, "migration: no such peer: %u",
+                         (unsigned int)o->peer);
+    if (o->peer == VFM_PEER_VFMIG && !vfm_channel_is_duplex(m->channel))
+        return error_set(err, -EINVAL,
+                         "%s: goes one way, and a vfmig at its end could not "
+                         "answer",
+                         vfm_channel_name(m->channel));
+    if (o->keep_running &&
+        (o->role != VFM_ROLE_SOURCE || o->peer != VFM_PEER_NONE))
+        return error_set(err, -EINVAL,
+                         "migration: devices that somebody else gets cannot "
+                         "go on running");
+    return 0;
+}
+
+static int set_options(struct vfm_migration *m,
+                       const struct vfm_migration_options *options,
+                       struct vfm_error *err)
+{
+    struct vfm_migration_options *o = &m->options;
+    int ret = options_copy(o, sizeof(*o), options, "migration", err);
+
+    if (ret < 0)
+        return ret;
+    set_default(&o->downtime_limit_ms, DOWNTIME_LIMIT_MS);
+    set_default(&o->pre_copy_timeout_ms, PRE_COPY_TIMEOUT_MS);
+    set_default(&o->peer_timeout_ms, PEER_TIMEOUT_MS);
+    m->paused = o->paused;
+    if (o->callbacks != NULL)
+        m->callbacks = *o->callbacks;
+    if (o->machine != NULL || o->role == VFM_ROLE_SOURCE) {
+        m->machine = strdup(o->machine != NULL ? o->machine : MACHINE);
+        if (m->machine == NULL)
+            return error_set(err, -ENOMEM, "migration: out of memory");
+    }
+    return check_options(m, err);
+}
+
+static int init(struct vfm_migration *m,
+                const struct vfm_migration_options *options,
+                struct vfm_error *err)
+{
+    int ret = set_options(m, options, err);
+
+    if (ret < 0)
+        return ret;
+    m->source.remaining = m->source.expected_ns = POLICY_UNKNOWN;
+    m->target.source_running = true; /* unless the stream says no */
+    outbox_begin(&m->outbox);
+    if (inbox_init(&m->inbox, is_source(m) ? INBOX_SOURCE : INBOX_TARGET) < 0)
+        return error_set(err, -ENOMEM, "migration: out of memory");
+    return wait_init(m, err);
+}
+
+int vfm_migration_new(struct vfm_channel *channel,
+                      const struct vfm_migration_options *options,
+                      struct vfm_migration **mp, struct vfm_error *err)
+{
+    struct vfm_migration *m = calloc(1, sizeof(*m));
+    int ret;
+
+    *mp = NULL;
+    if (m == NULL)
+        return error_set(err, -ENOMEM, "migration: out of memory");
+    m->channel = channel;
+    m->epoll_fd = m->cancel_fd = m->timer_fd = -1;
+    ret = init(m, options, err);
+    if (ret < 0) {
+        m->over = true;
+        vfm_migration_close(m);
+        return ret;
+    }
+    *mp = m;
+    return 0;
+}
+
+void vfm_migration_close(struct vfm_migration *m)
+{
+    if (m == NULL)
+        return;
+    if (m->begun && !m->over) {
+        vfm_migration_cancel(m);
+        vfm_migration_run(m, NULL);
+    }
+    while (m->blockers != NULL)
+        vfm_migration_remove_blocker(m, m->blockers->number);
+    for (unsigned int i = 0; i < m->num_members; i++)
+        member_free(m->members[i]);
+    vfm_decoder_free(m->target.decoder);
+    vmdescription_free(m->target.description);
+    free(m->target.text);
+    free(m->source.text);
+    inbox_close(&m->inbox);
+    wait_close(m);
+    free(m->machine);
+    free(m);
+}
+
+static int check_id(const struct vfm_migration *m, const char *id,
+                    struct vfm_error *err)
+{
+    size_t len = strlen(id);
+
+    if (len == 0 || len > ID_MAX || strchr(id, '/') != NULL)
+        return error_set(err, -EINVAL, "%.64s: not a device's id", id);
+    for (const char *c = id; *c != '\0'; c++)
+        if (*c <= ' ' || *c >= 0x7f)
+            return error_set(err, -EINVAL, "%.64s: not a device's id", id);
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (strcmp(m->members[i]->id, id) == 0)
+            return error_set(err, -EEXIST, "%s: two devices of that id", id);
+    return 0;
+}
+
+int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
+                             const char *id, struct vfm_error *err)
+{
+    int ret = check_id(m, id, err);
+
+    if (ret < 0)
+        return ret;
+    if (m->begun)
+        return error_set(err, -EBUSY, "%s: the migration has begun", id);
+    if (!vfm_device_has_state(dev, VFM_STATE_STOP_COPY))
+        return error_set(err, -EOPNOTSUPP, "%s: %s cannot be migrated", id,
+                         vfm_device_name(dev));
+    if (m->num_members == VFM_MAX_DEVICES)
+        return error_set(err, -E2BIG, "%s: more than %u devices", id,
+                         (unsigned int)VFM_MAX_DEVICES);
+
+    ret = member_new(dev, id, FIRST_SECTION_ID + m->num_members,
+                     &m->members[m->num_members]);
+    if (ret < 0)
+        return error_set(err, ret, "%s: out of memory", id);
+    m->num_members++;
+    return 0;
+}
+
+int vfm_migration_add_blocker(struct vfm_migration *m, const char *reason)
+{
+    size_t size = strlen(reason) + 1;
+    struct blocker *b = malloc(sizeof(*b) + size);
+    struct blocker **last = &m->blockers;
+
+    if (b == NULL)
+        return -ENOMEM;
+    memcpy(b->reason, reason, size);
+    b->number = ++m->last_blocker;
+    b->next = NULL;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = b;
+    return b->number;
+}
+
+void vfm_migration_remove_blocker(struct vfm_migration *m, int blocker)
+{
+    for (struct blocker **b = &m->blockers; *b != NULL; b = &(*b)->next) {
+        struct blocker *gone = *b;
+
+        if (gone->number == blocker) {
+            *b = gone->next;
+            free(gone);
+            return;
+        }
+    }
+}
+
+int vfm_migration_get_blocker(const struct vfm_migration *m, unsigned int n,
+                              struct vfm_error *err)
+{
+    return blocker_get(m, n, err);
+}
+
+int vfm_migration_fd(const struct vfm_migration *m)
+{
+    return m->epoll_fd;
+}
+
+int vfm_migration_dispatch(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (!m->over) {
+        wait_begin(m);
+        ret = stages_run(m);
+        if (ret == -EAGAIN)
+            ret = wait_update(m, err);
+        else
+            wait_update(m, NULL);
+        if (!m->over)
+            return ret < 0 ? ret : 1;
+    }
+    if (m->failure.code != 0 && err != NULL)
+        *err = m->failure;
+    return m->failure.code;
+}
+
+int vfm_migration_run(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    while ((ret = vfm_migration_dispatch(m, err)) == 1) {
+        struct pollfd pfd = { .fd = m->epoll_fd, .events = POLLIN };
+
+        if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
+            return error_set(err, -errno, "migration: cannot wait: %s",
+                             strerror(errno));
+    }
+    return ret;
+}
+
+void vfm_migration_cancel(struct vfm_migration *m)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+
+    /* The counter cannot overflow in anybody's lifetime. */
+    if (write(m->cancel_fd, &one, sizeof(one)) < 0)
+        errno = saved;
+    errno = saved;
+}

@@ -1,0 +1,239 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_MIGRATION_MIGRATION_H
+#define VFM_SRC_MIGRATION_MIGRATION_H
+
+/*
+ * A migration from inside.
+ *
+ *   migration.c          the handle
+ *   stage.c              the table of stages, both sides, and the loop over it
+ *   source-*, target-*   the functions of that table
+ *   unwind.c             what happens after a failure
+ *   moves.c              transitions of all devices at once
+ *   talk.c               the channel: what goes out, what comes in, deadlines
+ *   wait.c               the one descriptor, made of all that is waited for
+ *   events.c             what the user's callbacks are told
+ *
+ * Nothing in here waits.  A function that has to returns -EAGAIN, is called
+ * again, and says meanwhile in struct wishes what it waits for beside the
+ * devices.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vfmig/migration.h>
+#include <vfmig/stream.h>
+
+#include "device/device.h"
+#include "migration/inbox.h"
+#include "migration/message.h"
+#include "migration/outbox.h"
+#include "migration/policy.h"
+#include "section/member.h"
+#include "stream/vmdescription.h"
+
+struct wishes {
+    bool send;
+    bool recv;
+    int64_t wake_at; /* CLOCK_NEVER: nothing */
+};
+
+/* Where a migration that failed is. */
+enum unwind_step {
+    UNWIND_NONE,
+    UNWIND_SETTLE,  /* calls under way are waited for */
+    UNWIND_LISTEN,  /* the peer may have said why it hung up */
+    UNWIND_RECOVER, /* devices are brought back */
+    UNWIND_TELL,    /* the peer is told */
+    UNWIND_LINGER,  /* until it has had the time to read it */
+    UNWIND_OVER,
+};
+
+struct blocker {
+    struct blocker *next;
+    int number;
+    char reason[];
+};
+
+/* What only a source has. */
+struct source {
+    bool given;    /* a byte of `yours` may have left: not ours any more */
+    bool loaded;   /* the target said so */
+    bool running;  /* the target said so */
+    bool returned; /* the target gave the devices back */
+
+    unsigned int turn; /* the device whose data is next */
+    unsigned int acks_pending;
+    bool section_open;      /* of that device, an END section */
+    struct member *sending; /* whose data is the outbox's body, or NULL */
+    char *text;             /* the hello, then the vmdescription: being sent */
+
+    bool looking;    /* devices are being asked for sizes */
+    int64_t look_at; /* when they are next */
+    struct policy_rate link;
+    struct policy_rate loading;
+    uint64_t sent_bytes; /* of the sample that is growing */
+    uint64_t sent_ns;
+    int64_t send_began_at; /* 0: nothing is being sent */
+    uint64_t loaded_bytes; /* as the target said last */
+    uint64_t loaded_ns;
+    uint64_t remaining;
+    uint64_t expected_ns;
+    uint64_t iterations;
+};
+
+/* What only a target has. */
+struct target {
+    bool ours;           /* `yours` was read, or nobody says it */
+    bool source_running; /* the source's VM ran */
+    bool source_stopped; /* its devices have stopped */
+    bool stream_over;
+    bool return_path; /* a QEMU listens to messages */
+
+    struct vfm_decoder *decoder;
+    struct vfm_stream_event event; /* not yet fully used */
+    bool has_event;
+    size_t event_used;      /* bytes of it */
+    struct member *loading; /* whose section it is, or NULL */
+    bool said;              /* the message that the event asks for was put */
+
+    uint64_t loaded_bytes;
+    uint64_t told_bytes; /* of those, the source knows of */
+    uint64_t busy_ns;    /* of loading */
+    int64_t busy_since;  /* 0: not now */
+
+    unsigned int turn; /* the device whose configuration is next */
+    uint64_t check_ns;
+    struct vfm_error refusal; /* what the hello was answered with */
+    char *text;               /* that answer: being sent */
+    struct vmdescription *description;
+};
+
+struct vfm_migration {
+    struct vfm_channel *channel;
+    struct vfm_migration_options options;
+    struct vfm_migration_callbacks callbacks;
+    char *machine;
+
+    struct member *members[VFM_MAX_DEVICES];
+    unsigned int num_members;
+    struct blocker *blockers;
+    int last_blocker;
+
+    int epoll_fd;
+    int cancel_fd; /* an eventfd */
+    int timer_fd;
+    int64_t timer_at;
+    struct watch *watches;
+    struct wishes wishes;
+    bool cancelled;
+
+    enum vfm_stage stage;
+    int step; /* within the stage; 0 when it begins */
+    bool begun;
+    bool over;
+    int64_t began_at;
+    int64_t stage_began_at;
+    int64_t over_at;
+    uint64_t stage_ns[VFM_STAGE_DONE];
+    enum vfm_outcome outcome;
+    struct vfm_error failure; /* the first; code 0 if none */
+    bool failed_at_peer;      /* the channel, or what it said */
+
+    bool moving; /* a move of all devices is under way */
+    struct vfm_error move_failure;
+
+    struct outbox outbox;
+    struct inbox inbox;
+    int64_t heard_at; /* when the peer last got something done */
+    int64_t told_at;  /* when we last sent something */
+
+    bool quiet;      /* members_start() */
+    bool paused;     /* the VM does not run, and so its devices don't */
+    bool vm_stopped; /* by us */
+    int64_t stopped_at;
+    uint64_t downtime_ns;
+
+    struct source source;
+    struct target target;
+
+    enum unwind_step unwind;
+    int64_t unwind_until;
+    unsigned int unwind_round;
+};
+
+static inline bool is_source(const struct vfm_migration *m)
+{
+    return m->options.role == VFM_ROLE_SOURCE;
+}
+
+static inline bool peer_is(const struct vfm_migration *m, enum vfm_peer peer)
+{
+    return m->options.peer == peer;
+}
+
+/* stage.c: as vfm_migration_dispatch(). */
+int stages_run(struct vfm_migration *m);
+/* Why the migration is refused as things stand; 0 if it is not. */
+int blocker_get(const struct vfm_migration *m, unsigned int n,
+                struct vfm_error *err);
+
+/* unwind.c: begins with m->failure set.  0 when over, or -EAGAIN. */
+void unwind_start(struct vfm_migration *m);
+int unwind_run(struct vfm_migration *m);
+
+/*
+ * moves.c: moves every device to the state that @want says, all at once.
+ * Returns 0 when all are there, -EAGAIN, or the first failure, once all have
+ * ended.  @moved, if not NULL, is told how long each took.
+ */
+typedef enum vfm_state want_fn(const struct vfm_migration *m,
+                               const struct member *member);
+typedef void moved_fn(struct member *member, uint64_t ns);
+int members_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
+                 struct vfm_error *err);
+/* Moves all to RUNNING: first all to RUNNING_P2P, if there are several, so that
+ * none reaches for another that is still stopped.  *@quiet, false at first,
+ * remembers that they are.  Returns as members_move(). */
+int members_start(struct vfm_migration *m, bool *quiet, moved_fn *moved,
+                  struct vfm_error *err);
+/* Waits for whatever call is under way.  Returns 0 or -EAGAIN. */
+int members_settle(struct vfm_migration *m);
+/* The member whose section is called @section, or NULL. */
+struct member *members_find(struct vfm_migration *m, const char *section);
+
+/* wait.c */
+int wait_init(struct vfm_migration *m, struct vfm_error *err);
+void wait_close(struct vfm_migration *m);
+/* Drops what woke us and learns whether it was the user. */
+void wait_begin(struct vfm_migration *m);
+/* Makes the descriptor wait for what is wished for now. */
+int wait_update(struct vfm_migration *m, struct vfm_error *err);
+/* Come back at @at at the latest. */
+void wish_wake(struct vfm_migration *m, int64_t at);
+
+/* talk.c: sends what is in the outbox.  0 when it is empty. */
+int talk_flush(struct vfm_migration *m, struct vfm_error *err);
+/* Receives what is there.  0 if there is news, -EAGAIN if not, -ENODATA if the
+ * peer sends no more. */
+int talk_fill(struct vfm_migration *m, struct vfm_error *err);
+/* @ret is what a stage is about to return: if that is -EAGAIN, fails instead
+ * if the peer has kept us waiting for too long, or sees to it that we come
+ * back when it has. */
+int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err);
+/* The error that a MESSAGE_FAILED or MESSAGE_RETURNED is. */
+int talk_failure(const struct vfm_migration *m, const struct message *msg,
+                 struct vfm_error *err);
+
+/* events.c */
+void tell_stage(struct vfm_migration *m);
+void tell_state(struct vfm_migration *m, const struct member *member);
+__attribute__((format(printf, 2, 3))) void tell_warning(struct vfm_migration *m,
+                                                        const char *fmt, ...);
+/* Calls the user's stop_vm() or start_vm(), if there is one. */
+int vm_stop(struct vfm_migration *m, struct vfm_error *err);
+int vm_start(struct vfm_migration *m, struct vfm_error *err);
+
+#endif

@@ -1,0 +1,137 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Transitions of all devices at once: started together, waited for together,
+ * so that they take as long as the slowest.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "migration/migration.h"
+#include "util/clock.h"
+
+static void note_failure(struct vfm_migration *m, const struct vfm_error *err)
+{
+    if (m->move_failure.code == 0)
+        m->move_failure = *err;
+}
+
+/* The move of @member is over, if @ret says so. */
+static void note_result(struct vfm_migration *m, struct member *member, int ret,
+                        const struct vfm_error *err, moved_fn *moved)
+{
+    if (ret == -EAGAIN)
+        return;
+    member->move.under_way = false;
+    tell_state(m, member);
+    if (ret < 0)
+        note_failure(m, err);
+    else if (moved != NULL)
+        moved(member, (uint64_t)(clock_now() - member->move.began_at));
+}
+
+static void start_moves(struct vfm_migration *m, want_fn *want, moved_fn *moved)
+{
+    m->moving = true;
+    m->move_failure = (struct vfm_error){ 0 };
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+        enum vfm_state state = want(m, member);
+        struct vfm_error err = { 0 };
+
+        if (state == vfm_device_state(member->dev))
+            continue;
+        member->touched = true;
+        member->move = (struct member_move){ true, clock_now() };
+        note_result(m, member, device_set_state_start(member->dev, state, &err),
+                    &err, moved);
+    }
+}
+
+static bool finish_moves(struct vfm_migration *m, moved_fn *moved)
+{
+    bool all_over = true;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+        struct vfm_error err = { 0 };
+
+        if (!member->move.under_way)
+            continue;
+        note_result(m, member, device_set_state_finish(member->dev, &err), &err,
+                    moved);
+        all_over = all_over && !member->move.under_way;
+    }
+    return all_over;
+}
+
+int members_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
+                 struct vfm_error *err)
+{
+    if (!m->moving)
+        start_moves(m, want, moved);
+    if (!finish_moves(m, moved))
+        return -EAGAIN;
+    m->moving = false;
+    if (m->move_failure.code != 0)
+        *err = m->move_failure;
+    return m->move_failure.code;
+}
+
+static enum vfm_state want_running_p2p(const struct vfm_migration *m,
+                                       const struct member *member)
+{
+    return m->num_members == 1 ? vfm_device_state(member->dev)
+                               : VFM_STATE_RUNNING_P2P;
+}
+
+static enum vfm_state want_running(const struct vfm_migration *m,
+                                   const struct member *member)
+{
+    (void)m;
+    (void)member;
+    return VFM_STATE_RUNNING;
+}
+
+int members_start(struct vfm_migration *m, bool *quiet, moved_fn *moved,
+                  struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (!*quiet)
+        ret = members_move(m, want_running_p2p, moved, err);
+    if (ret < 0)
+        return ret;
+    *quiet = true;
+    return members_move(m, want_running, moved, err);
+}
+
+int members_settle(struct vfm_migration *m)
+{
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct vfm_device *dev = m->members[i]->dev;
+        struct device_call answer;
+
+        if (dev->phase == DEVICE_CALLING)
+            device_call_finish(dev, &answer, NULL);
+        else if (dev->phase != DEVICE_IDLE)
+            device_set_state_finish(dev, NULL);
+        if (dev->phase != DEVICE_IDLE)
+            busy = -EAGAIN;
+        else
+            m->members[i]->move.under_way = false;
+    }
+    if (busy == 0)
+        m->moving = false;
+    return busy;
+}
+
+struct member *members_find(struct vfm_migration *m, const char *section)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (strcmp(m->members[i]->section, section) == 0)
+            return m->members[i];
+    return NULL;
+}

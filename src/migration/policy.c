@@ -1,0 +1,91 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * When to stop the devices.  Nothing here does anything.
+ */
+#include "migration/policy.h"
+#include "util/clock.h"
+
+/* A sample below this measures caches and socket buffers, not a rate. */
+#define SAMPLE_MIN_BYTES (UINT64_C(1) << 20)
+
+/* How much the newest sample counts: one part in this many. */
+#define RATE_WEIGHT      4
+
+uint64_t policy_remaining(uint64_t data_size, uint64_t precopy_bytes)
+{
+    if (data_size != POLICY_UNKNOWN && data_size > POLICY_PLAUSIBLE_BYTES)
+        data_size = POLICY_UNKNOWN;
+    if (precopy_bytes != POLICY_UNKNOWN &&
+        precopy_bytes > POLICY_PLAUSIBLE_BYTES)
+        precopy_bytes = POLICY_UNKNOWN;
+
+    if (data_size == POLICY_UNKNOWN)
+        return precopy_bytes;
+    if (precopy_bytes == POLICY_UNKNOWN)
+        return data_size == 0 ? POLICY_UNKNOWN : data_size;
+    return data_size > precopy_bytes ? data_size : precopy_bytes;
+}
+
+bool policy_rate_add(struct policy_rate *rate, uint64_t bytes, uint64_t ns)
+{
+    uint64_t sample;
+
+    if (bytes < SAMPLE_MIN_BYTES || ns == 0)
+        return false;
+    sample = (uint64_t)((double)bytes * (double)NS_PER_SEC / (double)ns);
+    if (rate->bytes_per_sec == 0)
+        rate->bytes_per_sec = sample;
+    else
+        rate->bytes_per_sec =
+            rate->bytes_per_sec / RATE_WEIGHT * (RATE_WEIGHT - 1) +
+            sample / RATE_WEIGHT;
+    return true;
+}
+
+/* How long @bytes take. */
+static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_sec)
+{
+    if (bytes == POLICY_UNKNOWN || bytes_per_sec == 0)
+        return bytes == 0 ? 0 : POLICY_UNKNOWN;
+    return (uint64_t)((double)bytes * (double)NS_PER_SEC /
+                      (double)bytes_per_sec);
+}
+
+static uint64_t add_time(uint64_t a, uint64_t b)
+{
+    return a == POLICY_UNKNOWN || b == POLICY_UNKNOWN ? POLICY_UNKNOWN : a + b;
+}
+
+/* Whether stopping now keeps within the limit, or as near to it as waiting
+ * could bring us. */
+static bool fits(const struct policy_input *in, uint64_t expected_ns)
+{
+    uint64_t floor_ns;
+
+    if (expected_ns == POLICY_UNKNOWN)
+        return in->drained;
+    if (expected_ns <= in->limit_ns)
+        return true;
+    floor_ns =
+        add_time(time_for(in->irreducible, in->bytes_per_sec), in->fixed_ns);
+    return floor_ns > in->limit_ns && in->drained;
+}
+
+struct policy_decision policy_decide(const struct policy_input *in)
+{
+    struct policy_decision d = { .verdict = POLICY_CONTINUE };
+
+    d.expected_ns =
+        add_time(time_for(in->remaining, in->bytes_per_sec), in->fixed_ns);
+    if (!in->initial_pending && fits(in, d.expected_ns)) {
+        d.verdict = POLICY_SWITCH;
+    } else if (in->elapsed_ns >= in->timeout_ns) {
+        d.verdict = in->force ? POLICY_SWITCH : POLICY_GIVE_UP;
+        d.why = in->initial_pending
+                    ? "the target has not loaded the initial data"
+                    : "the device changes its state faster than it can be "
+                      "sent";
+    }
+    return d;
+}

@@ -1,0 +1,75 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_MIGRATION_POLICY_H
+#define VFM_SRC_MIGRATION_POLICY_H
+
+/*
+ * When to stop the devices: a pure function from what is known to a decision.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vfmig/error.h>
+
+#define POLICY_UNKNOWN         UINT64_MAX
+
+/* No device has that much: what claims more cannot tell. */
+#define POLICY_PLAUSIBLE_BYTES (UINT64_C(1) << 50)
+
+/* What is known when the question is asked. */
+struct policy_input {
+    /* Bytes that stopping now would leave; POLICY_UNKNOWN if nobody says. */
+    uint64_t remaining;
+
+    /* Of those, what waiting cannot make less: the devices that are not in
+     * PRE_COPY. */
+    uint64_t irreducible;
+
+    /* Initial data not yet sent, or sent and not yet acknowledged. */
+    bool initial_pending;
+
+    /* Every device in PRE_COPY has said that there is nothing more for now
+     * since it was last asked. */
+    bool drained;
+
+    uint64_t bytes_per_sec; /* 0: unknown */
+    uint64_t fixed_ns;      /* of downtime, whatever the size */
+
+    uint64_t limit_ns;
+    uint64_t elapsed_ns; /* in PRE_COPY */
+    uint64_t timeout_ns;
+    bool force;
+};
+
+enum policy_verdict {
+    POLICY_CONTINUE,
+    POLICY_SWITCH,
+    POLICY_GIVE_UP,
+};
+
+struct policy_decision {
+    enum policy_verdict verdict;
+    uint64_t expected_ns; /* of downtime; POLICY_UNKNOWN */
+    const char *why;      /* GIVE_UP: a clause; else NULL */
+};
+
+struct policy_decision policy_decide(const struct policy_input *in);
+
+/*
+ * What a device says is left, from its two answers, either of which may be
+ * POLICY_UNKNOWN: the larger one that is plausible.  A size of 0 beside no
+ * other answer tells nothing.
+ */
+uint64_t policy_remaining(uint64_t data_size, uint64_t precopy_bytes);
+
+/* A rate that follows the last few samples. */
+struct policy_rate {
+    uint64_t bytes_per_sec; /* 0: no sample yet */
+};
+
+/* @bytes took @ns of work.  Too small a sample is not one: it returns false
+ * and the caller goes on adding up. */
+bool policy_rate_add(struct policy_rate *rate, uint64_t bytes, uint64_t ns);
+
+#endif

@@ -1,0 +1,119 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Source: hears that all is loaded, gives the devices away, hears that they
+ * run.  source_yours() is the only place where they stop being ours.
+ */
+#include <errno.h>
+
+#include "migration/source.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* Nobody will answer: the stream is all there is, and it is complete when the
+ * channel says that it is kept. */
+static int finish_channel(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = vfm_channel_finish(m->channel, err);
+
+    if (ret == 0)
+        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+    if (ret < 0 && ret != -EAGAIN)
+        m->failed_at_peer = true;
+    return ret;
+}
+
+/* Listens until *@heard.  The target tells its progress all the while, so that
+ * silence means that it is gone. */
+static int listen_for(struct vfm_migration *m, const bool *heard,
+                      struct vfm_error *err)
+{
+    int ret = source_listen(m, err);
+
+    if (*heard)
+        return 0; /* whatever became of the connection since */
+    if (ret == 0)
+        ret = -EAGAIN;
+    return talk_wait(m, ret, err);
+}
+
+int source_loaded(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return finish_channel(m, err);
+    return listen_for(m, &m->source.loaded, err);
+}
+
+int source_yours(struct vfm_migration *m, struct vfm_error *err)
+{
+    const uint8_t run = !m->paused;
+    int ret;
+
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return 0;
+    if (m->step == 0) {
+        message_put(&m->outbox, MESSAGE_YOURS, &run, sizeof(run));
+        m->step = 1;
+    }
+    ret = talk_flush(m, err);
+    /* One byte may be all of it, for all we know of what a broken link has
+     * delivered. */
+    if (m->outbox.sent > 0)
+        m->source.given = true;
+    return talk_wait(m, ret, err);
+}
+
+int source_start(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return 0;
+    ret = listen_for(m, &m->source.running, err);
+    if (ret == 0)
+        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+    return ret;
+}
+
+static enum vfm_state want_stop(const struct vfm_migration *m,
+                                const struct member *member)
+{
+    (void)m;
+    (void)member;
+    return VFM_STATE_STOP;
+}
+
+/* Only a copy was written: the devices go on here. */
+static int go_on_running(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (m->paused)
+        return members_move(m, want_stop, NULL, err);
+    ret = members_start(m, &m->quiet, NULL, err);
+    if (ret == 0)
+        ret = vm_start(m, err);
+    if (ret == 0)
+        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+    return ret;
+}
+
+/* The devices are the other side's: a failure to tidy up is no failure of the
+ * migration. */
+int source_cleanup(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (m->options.keep_running)
+        return go_on_running(m, err);
+    ret = members_move(m, want_stop, NULL, err);
+    if (ret == -EAGAIN)
+        return ret;
+    if (ret < 0)
+        tell_warning(m, "the devices could not be told to stop saving: %s",
+                     err->message);
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return 0;
+    ret = vfm_channel_finish(m->channel, err);
+    return ret == -EAGAIN ? ret : 0;
+}

@@ -1,0 +1,161 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Source: takes what the target says, and keeps it from thinking that we are
+ * dead.
+ */
+#include <errno.h>
+
+#include "migration/source.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* How often a source with nothing to say says so. */
+#define KEEP_ALIVE_NS (1 * NS_PER_SEC)
+
+/* The value of pings that only keep the connection alive. */
+#define PING_VALUE    0
+
+static int note_progress(struct vfm_migration *m, const struct message *msg)
+{
+    struct source *s = &m->source;
+    uint64_t bytes = message_u64(msg, 0);
+    uint64_t ns = message_u64(msg, 1);
+
+    if (bytes >= s->loaded_bytes && ns >= s->loaded_ns &&
+        policy_rate_add(&s->loading, bytes - s->loaded_bytes,
+                        ns - s->loaded_ns)) {
+        s->loaded_bytes = bytes;
+        s->loaded_ns = ns;
+    }
+    return 0;
+}
+
+static int note_ack(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (m->source.acks_pending == 0)
+        return error_set(err, -EPROTO,
+                         "target: acknowledges initial data once too often");
+    m->source.acks_pending--;
+    m->source.look_at = 0; /* that may be what we waited for */
+    return 0;
+}
+
+/* What took the target how long was part of our waiting: it gets a line of its
+ * own. */
+static void attribute(struct vfm_migration *m, enum vfm_stage to, uint64_t ns)
+{
+    uint64_t waited = (uint64_t)(clock_now() - m->stage_began_at);
+
+    if (ns > waited)
+        ns = waited;
+    m->stage_ns[to] += ns;
+    m->stage_ns[m->stage] -= ns;
+}
+
+static int note_loaded(struct vfm_migration *m, const struct message *msg,
+                       struct vfm_error *err)
+{
+    if (m->stage != VFM_STAGE_LOADED)
+        return error_set(err, -EPROTO, "target: says loaded in stage %s",
+                         vfm_stage_name(m->stage));
+    attribute(m, VFM_STAGE_CHECK, message_u64(msg, 0));
+    m->source.loaded = true;
+    return 0;
+}
+
+static int note_running(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (!m->source.given)
+        return error_set(err, -EPROTO,
+                         "target: runs devices that were not given to it");
+    m->source.running = true;
+    return 0;
+}
+
+/* The one message that undoes `yours`: from here on they are ours again. */
+static int note_returned(struct vfm_migration *m, const struct message *msg,
+                         struct vfm_error *err)
+{
+    if (!m->source.given || m->source.running)
+        return error_set(err, -EPROTO,
+                         "target: gives devices back that it does not have");
+    m->source.given = false;
+    return talk_failure(m, msg, err);
+}
+
+static int take_message(struct vfm_migration *m, const struct message *msg,
+                        struct vfm_error *err)
+{
+    switch (msg->type) {
+    case MESSAGE_PROGRESS:
+        return note_progress(m, msg);
+    case MESSAGE_SWITCHOVER_ACK:
+        return note_ack(m, err);
+    case MESSAGE_LOADED:
+        return note_loaded(m, msg, err);
+    case MESSAGE_RUNNING:
+        return note_running(m, err);
+    case MESSAGE_RETURNED:
+        return note_returned(m, msg, err);
+    case MESSAGE_FAILED:
+        return talk_failure(m, msg, err);
+    case MESSAGE_SHUT:
+    case MESSAGE_PONG:
+    case MESSAGE_YOURS:
+    default:
+        return error_set(err, -EPROTO,
+                         "target: message 0x%04x is not for a source",
+                         (unsigned int)msg->type);
+    }
+}
+
+int source_take_messages(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct message msg;
+    int ret;
+
+    while ((ret = message_next(&m->inbox, &msg, err)) == 1) {
+        ret = take_message(m, &msg, err);
+        if (ret < 0)
+            return ret;
+    }
+    return ret;
+}
+
+int source_listen(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return 0;
+    do {
+        ret = source_take_messages(m, err);
+        if (ret == 0)
+            ret = talk_fill(m, err);
+    } while (ret == 0);
+    if (ret != -ENODATA)
+        return ret == -EAGAIN ? 0 : ret;
+    m->failed_at_peer = true;
+    return error_set(err, -ECONNRESET, "%s: the target hung up in stage %s",
+                     vfm_channel_name(m->channel), vfm_stage_name(m->stage));
+}
+
+int source_keep_alive(struct vfm_migration *m, struct vfm_error *err)
+{
+    int64_t due = m->told_at + KEEP_ALIVE_NS;
+    int ret = talk_flush(m, err);
+
+    if (ret < 0 || !peer_is(m, VFM_PEER_VFMIG))
+        return ret;
+    if (clock_now() >= due) {
+        outbox_begin(&m->outbox);
+        if (m->source.section_open)
+            encode_vfio_data_head(&m->outbox.head, 0);
+        else
+            encode_ping(&m->outbox.head, PING_VALUE);
+        return talk_flush(m, err);
+    }
+    wish_wake(m, due);
+    return 0;
+}

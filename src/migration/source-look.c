@@ -1,0 +1,137 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Source: asks the devices how much is left, all at once, beside the data that
+ * flows.
+ */
+#include <errno.h>
+
+#include "migration/source.h"
+#include "util/clock.h"
+
+static const enum device_op questions[] = {
+    DEVICE_DATA_SIZE,
+    DEVICE_PRECOPY_INFO,
+};
+#define NUM_QUESTIONS (sizeof(questions) / sizeof(questions[0]))
+
+static bool applies(const struct member *member, enum device_op op)
+{
+    if (op == DEVICE_DATA_SIZE)
+        return member->dev->info.has_data_size;
+    return member->dev->info.has_precopy_info && pre_copies(member);
+}
+
+static void note_precopy(struct member *member,
+                         const struct vfm_precopy_info *info)
+{
+    if ((info->flags & VFM_PRECOPY_REINIT) != 0 && info->initial_bytes > 0)
+        member->initial_announced = false;
+    member->precopy_initial = info->initial_bytes;
+    member->precopy_dirty = info->dirty_bytes;
+}
+
+static void note_answer(struct member *member, const struct device_call *call)
+{
+    if (call->op == DEVICE_DATA_SIZE)
+        member->data_size = call->bytes;
+    else
+        note_precopy(member, &call->precopy);
+}
+
+/* A device that cannot tell is as good as one that was not asked; one that
+ * is gone is a failure. */
+static bool is_lost(int ret)
+{
+    return ret == -ENOTCONN || ret == -ETIMEDOUT || ret == -EPROTO ||
+           ret == -ECONNRESET || ret == -EPIPE;
+}
+
+/* Goes on with the questions to @member; 0 when it has answered all. */
+static int ask(struct member *member, struct vfm_error *err)
+{
+    while (member->question < NUM_QUESTIONS) {
+        struct device_call call = { .op = questions[member->question] };
+        int ret = 0;
+
+        if (!applies(member, call.op)) {
+            member->question++;
+            continue;
+        }
+        if (!device_is_busy(member->dev))
+            ret = device_call_start(member->dev, &call, err);
+        if (ret == 0)
+            ret = device_call_finish(member->dev, &call, err);
+        if (ret == -EAGAIN || is_lost(ret))
+            return ret;
+        if (ret == 0)
+            note_answer(member, &call);
+        member->question++;
+    }
+    return 0;
+}
+
+static void begin_look(struct vfm_migration *m)
+{
+    m->source.looking = true;
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+
+        member->question = 0;
+        member->data_size = POLICY_UNKNOWN;
+        member->precopy_initial = POLICY_UNKNOWN;
+        member->precopy_dirty = POLICY_UNKNOWN;
+    }
+}
+
+int source_look(struct vfm_migration *m, struct vfm_error *err)
+{
+    int busy = 0;
+
+    if (!m->source.looking)
+        begin_look(m);
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        int ret = ask(m->members[i], err);
+
+        if (ret == -EAGAIN)
+            busy = ret;
+        else if (ret < 0)
+            return ret;
+    }
+    if (busy == 0)
+        m->source.looking = false;
+    return busy;
+}
+
+static uint64_t add_size(uint64_t a, uint64_t b)
+{
+    return a == POLICY_UNKNOWN || b == POLICY_UNKNOWN ? POLICY_UNKNOWN : a + b;
+}
+
+void source_sum_up(struct vfm_migration *m, struct policy_input *in)
+{
+    in->remaining = 0;
+    in->irreducible = 0;
+    in->drained = true;
+    in->initial_pending = m->source.acks_pending > 0;
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const struct member *member = m->members[i];
+        uint64_t left = policy_remaining(
+            member->data_size,
+            add_size(member->precopy_initial, member->precopy_dirty));
+
+        in->remaining = add_size(in->remaining, left);
+        if (!pre_copies(member)) {
+            in->irreducible = add_size(in->irreducible, left);
+            continue;
+        }
+        in->drained = in->drained && member->drained;
+        if (peer_is(m, VFM_PEER_VFMIG) && !member->initial_announced &&
+            member->dev->info.has_precopy_info)
+            in->initial_pending = true;
+        if (member->precopy_initial != POLICY_UNKNOWN &&
+            member->precopy_initial > 0 &&
+            member->precopy_initial <= POLICY_PLAUSIBLE_BYTES)
+            in->initial_pending = true;
+    }
+}

@@ -1,0 +1,220 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Source: the bulk goes over while the devices run, until the policy says that
+ * the rest is small enough.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "migration/source.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* How often the devices are asked how much is left. */
+#define LOOK_INTERVAL_NS  (50 * NS_PER_MS)
+
+/* How long a device that had nothing more is left alone. */
+#define QUIET_INTERVAL_NS (10 * NS_PER_MS)
+
+/* What one dispatch sends before the caller's loop has its turn. */
+#define PIECES_MAX        16
+
+static bool any_pre_copies(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (pre_copies(m->members[i]))
+            return true;
+    return false;
+}
+
+static uint64_t lower_rate(uint64_t a, uint64_t b)
+{
+    if (a == 0 || b == 0)
+        return a + b;
+    return a < b ? a : b;
+}
+
+static struct policy_decision decide(struct vfm_migration *m)
+{
+    const struct vfm_migration_options *o = &m->options;
+    struct source *s = &m->source;
+    struct policy_input in = {
+        .bytes_per_sec =
+            lower_rate(s->link.bytes_per_sec, s->loading.bytes_per_sec),
+        .limit_ns = o->downtime_limit_ms * (uint64_t)NS_PER_MS,
+        .elapsed_ns = (uint64_t)(clock_now() - m->stage_began_at),
+        .timeout_ns = o->pre_copy_timeout_ms * (uint64_t)NS_PER_MS,
+        .force = o->force_switchover,
+    };
+    struct policy_decision d;
+
+    source_sum_up(m, &in);
+    d = policy_decide(&in);
+    s->remaining = in.remaining;
+    s->expected_ns = d.expected_ns;
+    s->iterations++;
+    return d;
+}
+
+static int give_up(const struct vfm_migration *m,
+                   const struct policy_decision *d, struct vfm_error *err)
+{
+    char expected[32] = "unknown";
+
+    if (d->expected_ns != POLICY_UNKNOWN)
+        snprintf(expected, sizeof(expected), "%llu ms",
+                 (unsigned long long)(d->expected_ns / (uint64_t)NS_PER_MS));
+    return error_set(err, -ETIME,
+                     "migration: does not converge within %u ms: %s (expected "
+                     "downtime %s, limit %u ms)",
+                     m->options.pre_copy_timeout_ms, d->why, expected,
+                     m->options.downtime_limit_ms);
+}
+
+/* The devices have answered.  Returns 1 to stop them, 0 to go on. */
+static int judge(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct policy_decision d = decide(m);
+    int64_t now = clock_now();
+
+    if (d.verdict == POLICY_SWITCH)
+        return 1;
+    if (d.verdict == POLICY_GIVE_UP)
+        return give_up(m, &d, err);
+
+    m->source.look_at = now + LOOK_INTERVAL_NS;
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+
+        if (member->drained)
+            member->quiet_until = now + QUIET_INTERVAL_NS;
+        member->drained = false;
+    }
+    return 0;
+}
+
+static bool all_drained(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (pre_copies(m->members[i]) && !m->members[i]->drained)
+            return false;
+    return true;
+}
+
+/* Asks and judges when it is time.  1: stop them; 0: go on. */
+static int consider(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct source *s = &m->source;
+    bool due = s->looking || clock_now() >= s->look_at || all_drained(m);
+    int ret;
+
+    if (!due) {
+        wish_wake(m, s->look_at);
+        return 0;
+    }
+    ret = source_look(m, err);
+    if (ret == -EAGAIN)
+        return 0;
+    return ret < 0 ? ret : judge(m, err);
+}
+
+/* Whether the target is to be told that @member's initial data is complete. */
+static bool has_sent_initial(const struct vfm_migration *m,
+                             const struct member *member)
+{
+    return peer_is(m, VFM_PEER_VFMIG) && !member->initial_announced &&
+           member->dev->info.has_precopy_info && member->precopy_initial == 0;
+}
+
+static void announce_initial(struct vfm_migration *m, struct member *member)
+{
+    outbox_begin(&m->outbox);
+    encode_section_continue(&m->outbox.head, VFM_SECTION_PART,
+                            member->section_id);
+    encode_vfio_init_data_sent(&m->outbox.head);
+    encode_section_footer(&m->outbox.head, member->section_id);
+    member->initial_announced = true;
+    m->source.acks_pending++;
+}
+
+/* Puts what @member has to say into the outbox.  1 if it had anything. */
+static int put_member(struct vfm_migration *m, struct member *member,
+                      struct vfm_error *err)
+{
+    int ret;
+
+    if (!pre_copies(member) || member->drained)
+        return 0;
+    if (has_sent_initial(m, member)) {
+        announce_initial(m, member);
+        return 1;
+    }
+    if (clock_now() < member->quiet_until) {
+        wish_wake(m, member->quiet_until);
+        return 0;
+    }
+    ret = source_put_data(m, member, VFM_SECTION_PART, err);
+    if (ret == -ENOMSG || ret == 0) {
+        member->drained = true;
+        m->source.look_at = 0;
+        wish_wake(m, 0);
+    }
+    return ret == -EAGAIN || ret == -ENOMSG ? 0 : ret;
+}
+
+/* One piece of the next device that has any.  1 if there was one. */
+static int put_next(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[m->source.turn];
+        int ret;
+
+        m->source.turn = (m->source.turn + 1) % m->num_members;
+        ret = put_member(m, member, err);
+        if (ret != 0)
+            return ret;
+    }
+    return 0;
+}
+
+/* Sends pieces until something has to be waited for. */
+static int send_pieces(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (unsigned int n = 0; n < PIECES_MAX; n++) {
+        int ret = source_send_data(m, err);
+
+        if (ret == 0)
+            ret = put_next(m, err);
+        if (ret == 0)
+            return source_keep_alive(m, err);
+        if (ret < 0)
+            return ret;
+    }
+    wish_wake(m, 0);
+    return -EAGAIN;
+}
+
+int source_pre_copy(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = source_listen(m, err);
+
+    if (!any_pre_copies(m))
+        return ret;
+    if (ret == 0)
+        ret = consider(m, err);
+    if (ret == 0) {
+        ret = send_pieces(m, err);
+        if (ret == -EAGAIN)
+            source_prefetch(m);
+        return ret < 0 && ret != -EAGAIN ? ret : talk_wait(m, -EAGAIN, err);
+    }
+    if (ret == 1) {
+        /* What is on its way goes first. */
+        ret = source_send_data(m, err);
+        m->source.look_at = 0;
+        if (ret == 0)
+            m->source.turn = 0;
+    }
+    return talk_wait(m, ret, err);
+}

@@ -1,0 +1,47 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_MIGRATION_SOURCE_H
+#define VFM_SRC_MIGRATION_SOURCE_H
+
+/*
+ * What the stages of a source share.
+ */
+
+#include "migration/migration.h"
+#include "migration/stage.h"
+
+/* source-listen.c: takes what the target has said.  0, or an error. */
+int source_listen(struct vfm_migration *m, struct vfm_error *err);
+/* Of that, what is in the inbox already. */
+int source_take_messages(struct vfm_migration *m, struct vfm_error *err);
+
+/* Sends what is in the outbox, or if there was nothing for a while, a sign of
+ * life: between sections, or within an END section.  0 when the outbox is
+ * empty, -EAGAIN, or an error. */
+int source_keep_alive(struct vfm_migration *m, struct vfm_error *err);
+
+/* source-look.c: asks the devices how much is left.  0 when all have answered,
+ * -EAGAIN, or an error. */
+int source_look(struct vfm_migration *m, struct vfm_error *err);
+/* What the answers say, for the policy. */
+void source_sum_up(struct vfm_migration *m, struct policy_input *in);
+
+/* source-data.c: makes the next data of @member the outbox's piece, in a
+ * section of type @type.  Returns 1 if there is, 0 at the end of its state,
+ * -ENOMSG, -EAGAIN, or an error. */
+int source_put_data(struct vfm_migration *m, struct member *member,
+                    enum vfm_section_type type, struct vfm_error *err);
+/* Sends it; the device's buffer is free again when that returns 0. */
+int source_send_data(struct vfm_migration *m, struct vfm_error *err);
+/* Lets devices read ahead while something else is waited for. */
+void source_prefetch(struct vfm_migration *m);
+
+/* Whether @member is in a PRE_COPY state. */
+static inline bool pre_copies(const struct member *member)
+{
+    enum vfm_state state = vfm_device_state(member->dev);
+
+    return state == VFM_STATE_PRE_COPY || state == VFM_STATE_PRE_COPY_P2P;
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The channel: sends what is in the outbox, fills the inbox, and knows how long
+ * the peer has been silent.
+ */
+#include <errno.h>
+
+#include "migration/migration.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* A channel's own error says what happened there; that the peer may know more
+ * is the unwinding's business. */
+static int channel_failed(struct vfm_migration *m, int ret)
+{
+    m->failed_at_peer = true;
+    return ret;
+}
+
+int talk_flush(struct vfm_migration *m, struct vfm_error *err)
+{
+    size_t before = m->outbox.sent;
+    int ret = outbox_send(&m->outbox, m->channel, err);
+
+    if (m->outbox.sent != before) {
+        m->told_at = clock_now();
+        /* What a socket takes says nothing of a peer that would answer. */
+        if (!peer_is(m, VFM_PEER_VFMIG))
+            m->heard_at = m->told_at;
+    }
+    if (ret == -EAGAIN)
+        m->wishes.send = true;
+    return ret == 0 || ret == -EAGAIN ? ret : channel_failed(m, ret);
+}
+
+int talk_fill(struct vfm_migration *m, struct vfm_error *err)
+{
+    ssize_t n = inbox_fill(&m->inbox, m->channel, err);
+
+    if (n > 0) {
+        m->heard_at = clock_now();
+        return 0;
+    }
+    if (n == 0)
+        return -ENODATA;
+    if (n == -EAGAIN)
+        m->wishes.recv = true;
+    return n == -EAGAIN ? -EAGAIN : channel_failed(m, (int)n);
+}
+
+/* When the peer's silence becomes a failure. */
+static int64_t silent_until(const struct vfm_migration *m)
+{
+    return m->heard_at + (int64_t)m->options.peer_timeout_ms * NS_PER_MS;
+}
+
+int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
+{
+    bool for_peer = m->wishes.send || m->wishes.recv;
+
+    if (ret != -EAGAIN || peer_is(m, VFM_PEER_NONE))
+        return ret;
+    if (!for_peer)
+        m->heard_at = clock_now(); /* it is us who keep it waiting */
+    if (clock_now() < silent_until(m)) {
+        wish_wake(m, silent_until(m));
+        return -EAGAIN;
+    }
+    m->failed_at_peer = true;
+    return error_set(err, -ETIMEDOUT,
+                     "%s: the peer got nothing done for %u ms in stage %s",
+                     vfm_channel_name(m->channel), m->options.peer_timeout_ms,
+                     vfm_stage_name(m->stage));
+}
+
+int talk_failure(const struct vfm_migration *m, const struct message *msg,
+                 struct vfm_error *err)
+{
+    char text[sizeof(err->message) / 2];
+
+    message_text(msg, text, sizeof(text));
+    return error_set(
+        err, -EREMOTEIO, "%s: the %s %s: %s", vfm_channel_name(m->channel),
+        is_source(m) ? "target" : "source",
+        msg->type == MESSAGE_RETURNED ? "gave the devices back" : "failed",
+        text);
+}

@@ -1,0 +1,259 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Target: checks what came, says that it is loaded, waits until the devices are
+ * ours, and runs them.  Before `yours` they never run with what was loaded.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "migration/target.h"
+#include "util/bytes.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+enum { COMPARE, STOP_DEVICES, APPLY_CONFIG };
+
+static const struct vmdescription_device *find_description(
+    const struct vmdescription *d, const char *section)
+{
+    for (size_t i = 0; d != NULL && i < d->num_devices; i++)
+        if (strcmp(d->devices[i].section, section) == 0)
+            return &d->devices[i];
+    return NULL;
+}
+
+static int compare_digest(const struct vmdescription_device *theirs,
+                          const struct member *member, struct vfm_error *err)
+{
+    const struct vfm_device_stats *stats = &member->stats;
+    char hex[DIGEST_HEX_SIZE];
+
+    if (theirs->bytes != stats->pre_copy_bytes + stats->stop_copy_bytes)
+        return error_set(err, -EBADMSG,
+                         "%s: the source sent %llu bytes of state, %llu came",
+                         member->id, (unsigned long long)theirs->bytes,
+                         (unsigned long long)(stats->pre_copy_bytes +
+                                              stats->stop_copy_bytes));
+    digest_hex(member->digest, hex);
+    if (theirs->xxh3_128[0] != '\0' && strcmp(theirs->xxh3_128, hex) != 0)
+        return error_set(err, -EBADMSG,
+                         "%s: the state was damaged on the way: digest %s, not "
+                         "%s",
+                         member->id, hex, theirs->xxh3_128);
+    return 0;
+}
+
+/* All of it came, and as it was sent. */
+static int compare(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vmdescription *d = m->target.description;
+    bool described = d != NULL && d->has_vfmig;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const struct member *member = m->members[i];
+        const struct vmdescription_device *theirs =
+            find_description(d, member->section);
+        int ret = 0;
+
+        if (!member->ended)
+            return error_set(err, -ENODATA,
+                             "%s: the stream holds no state for it",
+                             member->id);
+        if (theirs == NULL && (described || peer_is(m, VFM_PEER_VFMIG)))
+            return error_set(err, -EBADMSG,
+                             "%s: the stream holds no digest for it",
+                             member->id);
+        if (theirs != NULL)
+            ret = compare_digest(theirs, member, err);
+        if (ret == 0)
+            ret = device_flush(member->dev, err);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+static enum vfm_state want_stop(const struct vfm_migration *m,
+                                const struct member *member)
+{
+    (void)m;
+    (void)member;
+    return VFM_STATE_STOP;
+}
+
+static void note_checked(struct member *member, uint64_t ns)
+{
+    member->stats.check_ns += ns;
+}
+
+static int apply_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (; m->target.turn < m->num_members; m->target.turn++) {
+        struct member *member = m->members[m->target.turn];
+        int ret = 0;
+
+        if (member->has_config)
+            ret = pci_state_apply(&member->config, member->dev, err);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+static int check_step(struct vfm_migration *m, struct vfm_error *err)
+{
+    switch (m->step) {
+    case COMPARE:
+        return compare(m, err);
+    case STOP_DEVICES:
+        return members_move(m, want_stop, note_checked, err);
+    case APPLY_CONFIG:
+    default:
+        return apply_configs(m, err);
+    }
+}
+
+int target_check(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    target_tell_progress(m);
+    while (ret == 0 && m->step <= APPLY_CONFIG) {
+        ret = check_step(m, err);
+        if (ret == 0)
+            m->step++;
+    }
+    if (ret == 0)
+        m->target.check_ns = (uint64_t)(clock_now() - m->stage_began_at);
+    return talk_wait(m, ret, err);
+}
+
+int target_loaded(struct vfm_migration *m, struct vfm_error *err)
+{
+    const uint32_t shut_ok = 0;
+    uint8_t check_ns[8];
+    int ret = 0;
+
+    put_be64(check_ns, m->target.check_ns);
+    if (peer_is(m, VFM_PEER_VFMIG))
+        ret = target_say(m, &m->target.said, MESSAGE_LOADED, check_ns,
+                         sizeof(check_ns), err);
+    else if (m->target.return_path)
+        ret = target_say(m, &m->target.said, MESSAGE_SHUT, &shut_ok,
+                         sizeof(shut_ok), err);
+    if (ret == 0)
+        m->target.said = false;
+    return talk_wait(m, ret, err);
+}
+
+static int take_message(struct vfm_migration *m, const struct message *msg,
+                        struct vfm_error *err)
+{
+    if (msg->type == MESSAGE_FAILED)
+        return talk_failure(m, msg, err);
+    if (msg->type != MESSAGE_YOURS || msg->len != 1)
+        return error_set(err, -EPROTO,
+                         "source: message 0x%04x where \"yours\" should be",
+                         (unsigned int)msg->type);
+    m->target.ours = true;
+    m->target.source_running = msg->payload[0] != 0;
+    return 0;
+}
+
+static int wait_for_yours(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct message msg;
+    int ret;
+
+    while ((ret = message_next(&m->inbox, &msg, err)) == 0) {
+        ret = talk_fill(m, err);
+        if (ret == -ENODATA) {
+            m->failed_at_peer = true;
+            return error_set(err, -ECONNRESET,
+                             "%s: the source hung up before it gave the "
+                             "devices away",
+                             vfm_channel_name(m->channel));
+        }
+        if (ret < 0)
+            return ret;
+    }
+    return ret < 0 ? ret : take_message(m, &msg, err);
+}
+
+int target_yours(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (peer_is(m, VFM_PEER_VFMIG)) {
+        ret = wait_for_yours(m, err);
+        if (ret == -EAGAIN)
+            target_tell_progress(m);
+    }
+    if (ret < 0)
+        return talk_wait(m, ret, err);
+    m->target.ours = true;
+    m->paused = m->paused || !m->target.source_running;
+    return 0;
+}
+
+static void note_started(struct member *member, uint64_t ns)
+{
+    member->stats.start_ns += ns;
+}
+
+enum { RUN, SAY };
+
+static int run_devices(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (!m->paused)
+        ret = members_start(m, &m->quiet, note_started, err);
+    if (ret == 0)
+        ret = vm_start(m, err);
+    if (ret == 0) {
+        m->step = SAY;
+        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+    }
+    return ret;
+}
+
+/* They run.  That the source did not hear it is its problem, and no reason to
+ * stop them. */
+static int say_running(struct vfm_migration *m)
+{
+    struct vfm_error err = { 0 };
+    int ret = 0;
+
+    if (peer_is(m, VFM_PEER_VFMIG))
+        ret = target_say(m, &m->target.said, MESSAGE_RUNNING, NULL, 0, &err);
+    ret = talk_wait(m, ret, &err);
+    if (ret < 0 && ret != -EAGAIN)
+        tell_warning(m, "the source could not be told that the devices run: %s",
+                     err.message);
+    return ret == -EAGAIN ? ret : 0;
+}
+
+int target_start(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (m->step == RUN) {
+        ret = run_devices(m, err);
+        if (ret == -EAGAIN)
+            target_tell_progress(m);
+    }
+    if (ret == 0)
+        ret = say_running(m);
+    return ret;
+}
+
+int target_cleanup(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = vfm_channel_finish(m->channel, err);
+
+    if (ret < 0 && ret != -EAGAIN)
+        tell_warning(m, "%s", err->message);
+    return ret == -EAGAIN ? ret : 0;
+}

@@ -1,0 +1,210 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Target: hears the hello, makes the devices ready, and takes the stream, event
+ * by event, as fast as the devices take what is in it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "migration/hello.h"
+#include "migration/target.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* What one dispatch takes before the caller's loop has its turn. */
+#define EVENTS_MAX 512
+
+enum { HEAR, ANSWERING };
+
+/* Answers; a refusal is an error of ours too, once it was sent. */
+static int answer(struct vfm_migration *m, const struct vfm_error *refusal,
+                  struct vfm_error *err)
+{
+    size_t len;
+    int ret = hello_build_answer(refusal->code == 0 ? NULL : refusal->message,
+                                 &m->target.text, &len, err);
+
+    if (ret < 0)
+        return ret;
+    outbox_begin(&m->outbox);
+    m->outbox.body = m->target.text;
+    m->outbox.body_len = len;
+    m->target.refusal = *refusal;
+    m->step = ANSWERING;
+    return 0;
+}
+
+static int hear_hello(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct vfm_error refusal = { 0 };
+    const char *json;
+    size_t len;
+    int ret;
+
+    while ((ret = hello_next(&m->inbox, &json, &len, err)) == 0) {
+        ret = talk_fill(m, err);
+        if (ret == -ENODATA)
+            return error_set(err, -ECONNRESET,
+                             "%s: the source hung up instead of a hello",
+                             vfm_channel_name(m->channel));
+        if (ret < 0)
+            return ret;
+    }
+    if (ret < 0)
+        return ret;
+    hello_check(m, json, len, &refusal);
+    return answer(m, &refusal, err);
+}
+
+int target_hello(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return 0;
+    if (m->step == HEAR)
+        ret = hear_hello(m, err);
+    if (ret == 0)
+        ret = talk_flush(m, err);
+    if (ret == 0 && m->target.refusal.code != 0) {
+        *err = m->target.refusal;
+        return err->code;
+    }
+    return talk_wait(m, ret, err);
+}
+
+static enum vfm_state want_resuming(const struct vfm_migration *m,
+                                    const struct member *member)
+{
+    (void)m;
+    (void)member;
+    return VFM_STATE_RESUMING;
+}
+
+static bool until_setup_is_over(const struct vfm_migration *m)
+{
+    const struct vfm_stream_section *section = &m->target.event.section;
+
+    return m->target.has_event && m->target.event.type != 0 &&
+           (section->type == VFM_SECTION_PART ||
+            section->type == VFM_SECTION_END ||
+            section->type == VFM_SECTION_FULL);
+}
+
+static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_decoder_options options = {
+        .size = sizeof(options),
+        .require_vmdescription = peer_is(m, VFM_PEER_VFMIG),
+    };
+
+    if (m->target.decoder != NULL)
+        return 0;
+    return vfm_decoder_new(&options, &m->target.decoder, err);
+}
+
+int target_setup(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = make_decoder(m, err);
+
+    target_tell_progress(m);
+    if (ret == 0 && m->step == 0) {
+        ret = members_move(m, want_resuming, NULL, err);
+        if (ret == 0)
+            m->step = 1;
+    }
+    if (ret == 0)
+        ret = target_load(m, until_setup_is_over, err);
+    return talk_wait(m, ret, err);
+}
+
+static bool until_source_stops(const struct vfm_migration *m)
+{
+    return m->target.source_stopped;
+}
+
+int target_pre_copy(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    target_tell_progress(m);
+    ret = target_load(m, until_source_stops, err);
+    if (ret == 0)
+        m->stopped_at = clock_now();
+    return talk_wait(m, ret, err);
+}
+
+static bool until_the_end(const struct vfm_migration *m)
+{
+    return m->target.stream_over;
+}
+
+int target_complete(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    target_tell_progress(m);
+    ret = target_load(m, until_the_end, err);
+    return talk_wait(m, ret, err);
+}
+
+/* More bytes, or the end of them. */
+static int fill(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = talk_fill(m, err);
+
+    if (ret != -ENODATA)
+        return ret;
+    ret = vfm_decoder_finish(m->target.decoder, err);
+    if (ret < 0) {
+        m->failed_at_peer = true;
+        return ret;
+    }
+    m->target.stream_over = true;
+    return 0;
+}
+
+/* The next event, if the bytes that are there hold one. */
+static int next_event(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+    size_t used;
+    int ret = vfm_decoder_next(t->decoder, inbox_data(&m->inbox),
+                               inbox_len(&m->inbox), &used, &t->event, err);
+
+    if (ret < 0)
+        return ret;
+    inbox_use(&m->inbox, used);
+    t->has_event = ret == 1;
+    t->event_used = 0;
+    if (ret == 0 && vfm_decoder_done(t->decoder))
+        t->stream_over = true;
+    else if (ret == 0)
+        return fill(m, err);
+    return 0;
+}
+
+int target_load(struct vfm_migration *m, until_fn *until, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+
+    for (unsigned int n = 0; n < EVENTS_MAX; n++) {
+        int ret;
+
+        if (until(m) || t->stream_over)
+            return 0;
+        if (!t->has_event) {
+            ret = next_event(m, err);
+            if (ret < 0)
+                return ret;
+            continue;
+        }
+        ret = target_use_event(m, err);
+        if (ret < 0)
+            return ret;
+        t->has_event = false;
+    }
+    wish_wake(m, 0);
+    return -EAGAIN;
+}

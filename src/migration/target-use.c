@@ -1,0 +1,217 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Target: what each event of the stream does.
+ *
+ * An event stays until it is used up: the bytes it points to lie in the inbox,
+ * which is not filled again before.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "migration/target.h"
+#include "util/bytes.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* The body of QEMU's section "globalstate": a length, then the run state. */
+#define GLOBALSTATE        "globalstate"
+#define GLOBALSTATE_OFFSET 4
+#define RUNNING            "running"
+
+static int use_configuration(struct vfm_migration *m, struct vfm_error *err)
+{
+    const char *machine = m->target.event.u.configuration.machine;
+
+    if (m->machine == NULL || strcmp(m->machine, machine) == 0)
+        return 0;
+    return error_set(err, -ENODEV,
+                     "stream: its machine is \"%.64s\", ours \"%.64s\"",
+                     machine, m->machine);
+}
+
+static int answer_ping(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_stream_event *ev = &m->target.event;
+
+    if (!m->target.return_path || ev->len != sizeof(uint32_t))
+        return 0;
+    return target_say(m, &m->target.said, MESSAGE_PONG, ev->data, ev->len, err);
+}
+
+static int use_command(struct vfm_migration *m, struct vfm_error *err)
+{
+    switch (m->target.event.u.command.number) {
+    case VFM_COMMAND_OPEN_RETURN_PATH:
+        m->target.return_path =
+            peer_is(m, VFM_PEER_QEMU) && vfm_channel_is_duplex(m->channel);
+        return 0;
+    case VFM_COMMAND_PING:
+        return answer_ping(m, err);
+    case VFM_COMMAND_SWITCHOVER_START:
+        m->target.source_stopped = true;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* A section that nobody waits for is a mistake unless a whole VM comes. */
+static int begin_other_section(struct vfm_migration *m,
+                               const struct vfm_stream_section *section,
+                               struct vfm_error *err)
+{
+    if (section->kind == VFM_SECTION_KIND_VFIO)
+        return error_set(err, -ENODEV,
+                         "stream: holds the state of \"%.128s\", for which no "
+                         "device is waiting",
+                         section->name);
+    if (peer_is(m, VFM_PEER_VFMIG))
+        return error_set(err, -EPROTO,
+                         "stream: section \"%.128s\" was not announced",
+                         section->name);
+    return 0;
+}
+
+static int begin_section(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_stream_section *section = &m->target.event.section;
+    struct member *member = members_find(m, section->name);
+
+    m->target.loading = member;
+    if (section->type == VFM_SECTION_END || section->type == VFM_SECTION_FULL)
+        m->target.source_stopped = true;
+    if (member == NULL)
+        return begin_other_section(m, section, err);
+    if (section->type == VFM_SECTION_END)
+        member->ended = true;
+    return 0;
+}
+
+static void note_loaded(struct vfm_migration *m, const void *data, size_t n)
+{
+    struct target *t = &m->target;
+
+    member_note_data(t->loading, data, n, t->source_stopped);
+    t->event_used += n;
+    t->loaded_bytes += n;
+}
+
+static int use_data(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+    int64_t now = clock_now();
+
+    if (t->loading == NULL)
+        return 0;
+    if (t->busy_since == 0)
+        t->busy_since = now;
+    while (t->event_used < t->event.len) {
+        const char *data = (const char *)t->event.data + t->event_used;
+        ssize_t n = device_write(t->loading->dev, data,
+                                 t->event.len - t->event_used, err);
+
+        if (n < 0)
+            return (int)n;
+        note_loaded(m, data, (size_t)n);
+    }
+    t->busy_ns += (uint64_t)(clock_now() - t->busy_since);
+    t->busy_since = 0;
+    return 0;
+}
+
+/* The source may stop the devices once this one has what it needs to begin:
+ * all that was written must have reached it. */
+static int acknowledge(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+    int ret;
+
+    if (t->loading == NULL)
+        return 0;
+    ret = device_flush(t->loading->dev, err);
+    if (ret < 0 || (!peer_is(m, VFM_PEER_VFMIG) && !t->return_path))
+        return ret;
+    return target_say(m, &t->said, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);
+}
+
+static int use_config(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct member *member = m->target.loading;
+
+    if (member == NULL)
+        return 0;
+    member->has_config = true;
+    return pci_state_set(&member->config, m->target.event.data,
+                         m->target.event.len, err);
+}
+
+static void use_opaque(struct vfm_migration *m)
+{
+    const struct vfm_stream_event *ev = &m->target.event;
+
+    if (strcmp(ev->section.name, GLOBALSTATE) == 0 &&
+        ev->len >= GLOBALSTATE_OFFSET + sizeof(RUNNING))
+        m->target.source_running =
+            memcmp((const char *)ev->data + GLOBALSTATE_OFFSET, RUNNING,
+                   sizeof(RUNNING)) == 0;
+}
+
+static int use_description(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+    int ret =
+        vmdescription_parse(t->event.data, t->event.len, &t->description, err);
+
+    if (ret == 0 && t->description->has_vfmig)
+        t->source_running = t->description->running;
+    return ret;
+}
+
+static int use(struct vfm_migration *m, struct vfm_error *err)
+{
+    switch (m->target.event.type) {
+    case VFM_STREAM_CONFIGURATION:
+        return use_configuration(m, err);
+    case VFM_STREAM_COMMAND:
+        return use_command(m, err);
+    case VFM_STREAM_SECTION_BEGIN:
+        return begin_section(m, err);
+    case VFM_STREAM_VFIO_DATA:
+        return use_data(m, err);
+    case VFM_STREAM_VFIO_INIT_DATA_SENT:
+        return acknowledge(m, err);
+    case VFM_STREAM_VFIO_CONFIG:
+        return use_config(m, err);
+    case VFM_STREAM_OPAQUE:
+        use_opaque(m);
+        return 0;
+    case VFM_STREAM_VMDESCRIPTION:
+        return use_description(m, err);
+    case VFM_STREAM_WARNING:
+        tell_warning(m, "%s", m->target.event.u.warning);
+        return 0;
+    case VFM_STREAM_HEADER:
+    case VFM_STREAM_SECTION_END:
+    case VFM_STREAM_VFIO_SETUP:
+    case VFM_STREAM_VFIO_DATA_BEGIN:
+    case VFM_STREAM_VFIO_CONFIG_LOAD_READY:
+    case VFM_STREAM_RAM_BLOCK:
+    case VFM_STREAM_RAM_PAGE:
+    case VFM_STREAM_RAM_ZERO:
+    case VFM_STREAM_RAM_XBZRLE:
+    case VFM_STREAM_RAM_FLUSH:
+    case VFM_STREAM_EOF:
+    default:
+        return 0;
+    }
+}
+
+int target_use_event(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = use(m, err);
+
+    if (ret == 0)
+        m->target.said = false;
+    return ret;
+}

@@ -1,0 +1,30 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_MIGRATION_TARGET_H
+#define VFM_SRC_MIGRATION_TARGET_H
+
+/*
+ * What the stages of a target share.
+ */
+
+#include "migration/migration.h"
+#include "migration/stage.h"
+
+/* target-load.c: takes the stream until @until says stop, or it is over; 0
+ * then. */
+typedef bool until_fn(const struct vfm_migration *m);
+int target_load(struct vfm_migration *m, until_fn *until,
+                struct vfm_error *err);
+
+/* target-use.c: does what m->target.event says.  0 when it is used up,
+ * -EAGAIN, or an error. */
+int target_use_event(struct vfm_migration *m, struct vfm_error *err);
+
+/* target-tell.c: tells the source now and then how far we are. */
+void target_tell_progress(struct vfm_migration *m);
+/* Puts a message into the outbox once that is empty, and sends it; *@put,
+ * false at first, remembers that it was put.  0 when it was sent. */
+int target_say(struct vfm_migration *m, bool *put, enum message_type type,
+               const void *payload, size_t len, struct vfm_error *err);
+
+#endif

@@ -1,0 +1,266 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What happens after a failure: whoever owns the devices brings them back, and
+ * both sides know why.
+ *
+ *   source, still the owner      the devices go back to what they did before
+ *   source, not the owner        nothing is touched: `handed over`
+ *   target, not yet the owner    tells the source first, which has a VM
+ *                                waiting, then resets what it had loaded
+ *   target, the owner            resets, and when nothing runs here any more
+ *                                gives the devices back
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "migration/source.h"
+#include "migration/target.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* How long the peer may take to say why it hung up, or to read why we did. */
+#define LAST_WORDS_NS (1 * NS_PER_SEC)
+
+static void enter(struct vfm_migration *m, enum unwind_step step)
+{
+    m->unwind = step;
+    m->step = 0;
+    m->unwind_until = clock_now() + LAST_WORDS_NS;
+}
+
+void unwind_start(struct vfm_migration *m)
+{
+    bool may_tell = !is_source(m) && !m->target.ours;
+
+    m->target.said = false;
+    m->source.sending = NULL;
+    enter(m, may_tell ? UNWIND_TELL : UNWIND_SETTLE);
+}
+
+static bool is_too_late(struct vfm_migration *m)
+{
+    wish_wake(m, m->unwind_until);
+    return clock_now() >= m->unwind_until;
+}
+
+/* The channel broke: what the target said before it did is a better reason, and
+ * may be that the devices are ours again. */
+static int listen_to_last_words(struct vfm_migration *m)
+{
+    struct vfm_error err = { 0 };
+    int ret;
+
+    if (!is_source(m) || !m->failed_at_peer || !m->begun ||
+        !peer_is(m, VFM_PEER_VFMIG) || m->stage == VFM_STAGE_HELLO)
+        return 0;
+    ret = source_listen(m, &err);
+    if (ret == 0)
+        return is_too_late(m) ? 0 : -EAGAIN;
+    if (ret == -EREMOTEIO)
+        m->failure = err;
+    return 0;
+}
+
+/* What a failed migration does to @member, and whether it does anything. */
+static bool falls_back(const struct vfm_migration *m,
+                       const struct member *member, enum vfm_state *fallback)
+{
+    *fallback = member->initial;
+    if (m->unwind_round == 0 && m->num_members > 1 && is_source(m) &&
+        member->initial == VFM_STATE_RUNNING)
+        *fallback = VFM_STATE_RUNNING_P2P;
+    return member->touched;
+}
+
+static void begin_recovery(struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+        enum vfm_state fallback;
+
+        member->recovering = falls_back(m, member, &fallback);
+        if (!member->recovering)
+            continue;
+        if (is_source(m))
+            device_recover_start(member->dev, fallback);
+        else
+            device_recover_by_reset_start(member->dev, fallback);
+    }
+}
+
+static int finish_recovery(struct vfm_migration *m)
+{
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+        enum vfm_recovery how;
+
+        if (!member->recovering)
+            continue;
+        if (device_recover_finish(member->dev, &how) == -EAGAIN) {
+            busy = -EAGAIN;
+            continue;
+        }
+        member->recovering = false;
+        if (how > member->recovery)
+            member->recovery = how;
+        tell_state(m, member);
+    }
+    return busy;
+}
+
+static bool is_lost(const struct member *member)
+{
+    return member->recovery == VFM_RECOVERY_RESET ||
+           member->recovery == VFM_RECOVERY_FAILED;
+}
+
+/* Says what became of the devices, and who owns them. */
+static void conclude(struct vfm_migration *m)
+{
+    m->outcome = VFM_OUTCOME_FAILED;
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const struct member *member = m->members[i];
+
+        if (!member->touched)
+            continue;
+        device_recover_describe(member->dev, &m->failure);
+        if (is_source(m) ? is_lost(member)
+                         : member->recovery == VFM_RECOVERY_FAILED)
+            m->outcome = VFM_OUTCOME_LOST;
+    }
+}
+
+/* The VM that was stopped goes on, unless a device of it is gone. */
+static void restart_vm(struct vfm_migration *m)
+{
+    struct vfm_error err = { 0 };
+
+    if (!is_source(m) || !m->vm_stopped)
+        return;
+    if (vm_start(m, &err) < 0)
+        error_add(&m->failure, "the VM does not start: %s", err.message);
+}
+
+static int recover(struct vfm_migration *m)
+{
+    int ret;
+
+    if (m->source.given) {
+        m->outcome = VFM_OUTCOME_HANDED_OVER;
+        error_add(&m->failure,
+                  "the devices were given away and stay stopped here");
+        return 0;
+    }
+    while (m->unwind_round < 2) {
+        if (m->step == 0)
+            begin_recovery(m);
+        m->step = 1;
+        ret = finish_recovery(m);
+        if (ret < 0)
+            return ret;
+        m->step = 0;
+        m->unwind_round++;
+        if (!is_source(m))
+            break;
+    }
+    conclude(m);
+    restart_vm(m);
+    return 0;
+}
+
+/* A target that owned the devices may give them back only if what it had
+ * loaded runs nowhere here. */
+static bool may_give_back(const struct vfm_migration *m)
+{
+    return m->target.ours && m->outcome == VFM_OUTCOME_FAILED;
+}
+
+static int tell_peer(struct vfm_migration *m)
+{
+    enum message_type type =
+        may_give_back(m) ? MESSAGE_RETURNED : MESSAGE_FAILED;
+    const uint8_t shut_failed[4] = { 0, 0, 0, 1 };
+    int ret = 0;
+
+    if (is_too_late(m))
+        return 0;
+    if (peer_is(m, VFM_PEER_VFMIG) && m->stage > VFM_STAGE_HELLO)
+        ret = target_say(m, &m->target.said, type, m->failure.message,
+                         strlen(m->failure.message), NULL);
+    else if (peer_is(m, VFM_PEER_QEMU) && m->target.return_path)
+        ret = target_say(m, &m->target.said, MESSAGE_SHUT, shut_failed,
+                         sizeof(shut_failed), NULL);
+    return ret == -EAGAIN ? ret : 0;
+}
+
+/* A connection that is closed with bytes unread may take our last words with
+ * it. */
+static int linger(struct vfm_migration *m)
+{
+    int ret;
+
+    if (peer_is(m, VFM_PEER_NONE) || is_source(m))
+        return 0;
+    ret = vfm_channel_finish(m->channel, NULL);
+    while (ret == 0 && !is_too_late(m)) {
+        inbox_use(&m->inbox, inbox_len(&m->inbox));
+        ret = talk_fill(m, NULL);
+    }
+    return ret == -EAGAIN && !is_too_late(m) ? ret : 0;
+}
+
+/* What comes after @step. */
+static enum unwind_step next(const struct vfm_migration *m,
+                             enum unwind_step step)
+{
+    switch (step) {
+    case UNWIND_TELL:
+        return m->target.ours ? UNWIND_LINGER : UNWIND_SETTLE;
+    case UNWIND_SETTLE:
+        return UNWIND_LISTEN;
+    case UNWIND_LISTEN:
+        return UNWIND_RECOVER;
+    case UNWIND_RECOVER:
+        return !is_source(m) && m->target.ours ? UNWIND_TELL : UNWIND_LINGER;
+    case UNWIND_LINGER:
+    case UNWIND_NONE:
+    case UNWIND_OVER:
+    default:
+        return UNWIND_OVER;
+    }
+}
+
+static int run_step(struct vfm_migration *m)
+{
+    switch (m->unwind) {
+    case UNWIND_TELL:
+        return tell_peer(m);
+    case UNWIND_SETTLE:
+        return members_settle(m);
+    case UNWIND_LISTEN:
+        return listen_to_last_words(m);
+    case UNWIND_RECOVER:
+        return recover(m);
+    case UNWIND_LINGER:
+        return linger(m);
+    case UNWIND_NONE:
+    case UNWIND_OVER:
+    default:
+        return 0;
+    }
+}
+
+int unwind_run(struct vfm_migration *m)
+{
+    while (m->unwind != UNWIND_OVER) {
+        int ret = run_step(m);
+
+        if (ret < 0)
+            return ret;
+        enter(m, next(m, m->unwind));
+    }
+    return 0;
+}

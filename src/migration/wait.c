@@ -1,0 +1,171 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one descriptor of a migration: an epoll instance that watches the
+ * channel, the devices, a timer for every deadline, and an eventfd by which
+ * vfm_migration_cancel() gets through.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "migration/migration.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+#define CHANNEL_FDS 2
+#define MAX_WATCHES (CHANNEL_FDS + VFM_MAX_DEVICES * DEVICE_MAX_FDS)
+
+/* What is registered with the epoll instance. */
+struct watch {
+    int fds[MAX_WATCHES];
+    int n;
+};
+
+static int watch_fd(struct vfm_migration *m, int fd, uint32_t events)
+{
+    struct epoll_event ev = { .events = events, .data.fd = fd };
+
+    if (epoll_ctl(m->epoll_fd, EPOLL_CTL_MOD, fd, &ev) == 0)
+        return 0;
+    if (errno == ENOENT && epoll_ctl(m->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0)
+        return 0;
+    return -errno;
+}
+
+int wait_init(struct vfm_migration *m, struct vfm_error *err)
+{
+    m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    m->watches = calloc(1, sizeof(*m->watches));
+    if (m->epoll_fd < 0 || m->cancel_fd < 0 || m->timer_fd < 0 ||
+        m->watches == NULL)
+        return error_set(err, -errno, "migration: cannot wait: %s",
+                         strerror(errno));
+    if (watch_fd(m, m->cancel_fd, EPOLLIN) < 0 ||
+        watch_fd(m, m->timer_fd, EPOLLIN) < 0)
+        return error_set(err, -errno, "migration: cannot wait: %s",
+                         strerror(errno));
+    m->timer_at = CLOCK_NEVER;
+    m->wishes.wake_at = 0; /* the first dispatch is due */
+    return wait_update(m, err);
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void wait_close(struct vfm_migration *m)
+{
+    close_fd(m->epoll_fd);
+    close_fd(m->cancel_fd);
+    close_fd(m->timer_fd);
+    free(m->watches);
+}
+
+void wait_begin(struct vfm_migration *m)
+{
+    uint64_t count;
+
+    if (read(m->cancel_fd, &count, sizeof(count)) > 0)
+        m->cancelled = true;
+    if (read(m->timer_fd, &count, sizeof(count)) > 0)
+        m->timer_at = CLOCK_NEVER;
+    m->wishes = (struct wishes){ .wake_at = CLOCK_NEVER };
+}
+
+void wish_wake(struct vfm_migration *m, int64_t at)
+{
+    m->wishes.wake_at = clock_min(m->wishes.wake_at, at);
+}
+
+static void arm_timer(struct vfm_migration *m)
+{
+    int64_t at = m->wishes.wake_at;
+    struct itimerspec when = { 0 };
+
+    if (at == m->timer_at)
+        return;
+    m->timer_at = at;
+    if (at <= 0)
+        at = 1; /* zero would disarm it */
+    if (at != CLOCK_NEVER) {
+        when.it_value.tv_sec = at / NS_PER_SEC;
+        when.it_value.tv_nsec = at % NS_PER_SEC;
+    }
+    timerfd_settime(m->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* Adds @n entries to those in @all, which has @have; one descriptor once. */
+static int merge(struct pollfd *all, int have, const struct pollfd *more, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int at = 0;
+
+        while (at < have && all[at].fd != more[i].fd)
+            at++;
+        if (at == have)
+            all[have++] = (struct pollfd){ .fd = more[i].fd };
+        all[at].events |= more[i].events;
+    }
+    return have;
+}
+
+/* All that is to be watched now; the deadlines go to the wishes. */
+static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
+{
+    struct pollfd fds[CHANNEL_FDS + DEVICE_MAX_FDS];
+    int64_t at = CLOCK_NEVER;
+    int n = 0;
+
+    if (m->over)
+        return 0;
+    n = merge(all, n, fds,
+              vfm_channel_poll_fds(m->channel, m->wishes.send, m->wishes.recv,
+                                   fds, &at));
+    wish_wake(m, at);
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        at = CLOCK_NEVER;
+        n = merge(all, n, fds, device_wait_fds(m->members[i]->dev, fds, &at));
+        wish_wake(m, at);
+    }
+    return n;
+}
+
+static bool is_among(int fd, const struct pollfd *all, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (all[i].fd == fd)
+            return true;
+    return false;
+}
+
+int wait_update(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct pollfd all[MAX_WATCHES];
+    int n = gather(m, all);
+
+    for (int i = 0; i < m->watches->n; i++)
+        if (!is_among(m->watches->fds[i], all, n))
+            epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, m->watches->fds[i], NULL);
+
+    m->watches->n = 0;
+    for (int i = 0; i < n; i++) {
+        /* The bits of poll and epoll are the same. */
+        int ret = watch_fd(m, all[i].fd, (uint32_t)all[i].events);
+
+        if (ret < 0)
+            return error_set(err, ret, "migration: cannot wait: %s",
+                             strerror(-ret));
+        m->watches->fds[m->watches->n++] = all[i].fd;
+    }
+    arm_timer(m);
+    return 0;
+}

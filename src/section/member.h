@@ -1,0 +1,73 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_SECTION_MEMBER_H
+#define VFM_SRC_SECTION_MEMBER_H
+
+/*
+ * A device as a member of a migration: the section it has in the stream and
+ * how far it has got.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vfmig/migration.h>
+
+#include "device/device.h"
+#include "section/pci-state.h"
+#include "util/digest.h"
+
+/* One move of the device, of those that are made of all devices at once. */
+struct member_move {
+    bool under_way;
+    int64_t began_at;
+};
+
+struct member {
+    struct vfm_device *dev;
+    char *id;
+    char *section; /* "<id>/vfio" */
+    uint32_t section_id;
+
+    enum vfm_state initial; /* before the migration touched it */
+    bool touched;
+    struct member_move move;
+    bool recovering;
+    enum vfm_recovery recovery; /* the worst so far */
+
+    /* Of the device's state, as it passes. */
+    struct digest *digest;
+    struct vfm_device_stats stats;
+
+    struct pci_state config;
+
+    /* Source. */
+    int64_t quiet_until; /* it said that there is nothing more for now */
+    bool drained;        /* ... since it was last asked for sizes */
+    bool initial_announced;
+    uint64_t data_size; /* its last answers; POLICY_UNKNOWN */
+    uint64_t precopy_initial;
+    uint64_t precopy_dirty;
+    unsigned int question; /* which is next; source-look.c */
+
+    /* Target. */
+    bool announced;  /* in the hello */
+    bool ended;      /* its END section came */
+    bool has_config; /* its configuration record came */
+    bool ack_owed;   /* acknowledge when all that was written is taken */
+};
+
+/* Returns 0 and the member in *@memberp, or -ENOMEM. */
+int member_new(struct vfm_device *dev, const char *id, uint32_t section_id,
+               struct member **memberp);
+void member_free(struct member *member);
+
+/* @n bytes of the device's state pass by. */
+void member_note_data(struct member *member, const void *data, size_t n,
+                      bool stopped);
+
+/* Fills in what vfm_migration_get_device_stats() returns. */
+void member_get_stats(const struct member *member,
+                      struct vfm_device_stats *stats);
+
+#endif

@@ -1,0 +1,54 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_SECTION_PCI_STATE_H
+#define VFM_SRC_SECTION_PCI_STATE_H
+
+/*
+ * A PCI device's configuration space and MSI-X table: read from one device,
+ * carried as the configuration record of QEMU's vfio-pci, checked against
+ * another device and written to it.
+ *
+ * A device without configuration space has an empty record.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "device/device.h"
+
+#define PCI_CONFIG_MAX     4096
+#define PCI_MSIX_MAX       2048
+#define PCI_MSIX_BYTES_MAX (PCI_MSIX_MAX * 16 + PCI_MSIX_MAX / 8)
+#define PCI_RECORD_MAX     (4 + PCI_CONFIG_MAX + 16 + PCI_MSIX_BYTES_MAX + 128)
+
+struct pci_state {
+    uint8_t *record;
+    size_t record_len;
+
+    int step;
+    unsigned int next_write; /* into the table of what is written */
+    uint8_t *config;         /* of the device at hand */
+    uint8_t *msix;           /* its table, then its pending bits */
+};
+
+/* Makes the record of @dev.  Returns 0 when it is there, -EAGAIN, or an
+ * error; call it until it is over. */
+int pci_state_save(struct pci_state *ps, struct vfm_device *dev,
+                   struct vfm_error *err);
+
+/* Keeps a copy of a record that came.  Returns 0, -E2BIG or -ENOMEM. */
+int pci_state_set(struct pci_state *ps, const void *record, size_t len,
+                  struct vfm_error *err);
+
+/*
+ * Compares the record with @dev, which must be the same kind of device, and
+ * writes what a driver had set up.  Returns as pci_state_save().
+ *   -EINVAL   the record is of another kind of device
+ */
+int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,
+                    struct vfm_error *err);
+
+void pci_state_close(struct pci_state *ps);
+
+#endif
