@@ -321,10 +321,10 @@ int call_finish(struct vfm_device *dev, struct device_call *call,
 
     assert(c->call.call == call);
     client_pump(c);
-    if (c->lost.code == 0 && c->call.req.outstanding)
+    if (c->call.req.outstanding)
         return -EAGAIN;
 
-    if (c->lost.code != 0)
+    if (!c->call.req.answered && !is_empty(call))
         ret = c->lost.code;
     else if (c->call.req.error < 0)
         ret = judge_refusal(c, call, c->call.req.error);

@@ -74,8 +74,8 @@ int client_lose(struct client *c, int code, const char *fmt, ...)
 int client_error(const struct client *c, struct vfm_error *err, int ret,
                  const char *what)
 {
-    if (c->lost.code != 0)
-        return error_set(err, c->lost.code, "%s: cannot %s: %s", c->name, what,
+    if (ret == c->lost.code)
+        return error_set(err, ret, "%s: cannot %s: %s", c->name, what,
                          c->lost.message);
     return error_set(err, ret, "%s: cannot %s: %s", c->name, what,
                      strerror(-ret));
@@ -139,6 +139,7 @@ static void fill_header(struct vfu_header *header, const struct request *req,
 static void add_request(struct client *c, struct request *req)
 {
     req->outstanding = true;
+    req->answered = false;
     req->started = clock_now();
     req->error = 0;
     req->size = 0;
@@ -228,6 +229,7 @@ static void end_reply(struct client *c, struct wire *w)
     assert(req != NULL);
     *rp = req->next;
     req->outstanding = false;
+    req->answered = true;
     req->size = w->body_size;
     if ((header->flags & VFU_FLAG_ERROR) != 0)
         req->error = reply_error(header->error);
@@ -419,10 +421,10 @@ int client_wait(struct client *c, const struct request *req)
 
     for (;;) {
         client_pump(c);
+        if (req->answered)
+            return req->error;
         if (c->lost.code != 0)
             return c->lost.code;
-        if (!req->outstanding)
-            return req->error;
         n = client_poll_fds(c, fds, &deadline);
         if (poll(fds, (nfds_t)n, clock_poll_timeout(deadline)) < 0 &&
             errno != EINTR)

@@ -80,7 +80,8 @@ struct request {
 
     int64_t started;
 
-    /* The answer, once not outstanding. */
+    /* The answer.  It counts even if the connection is lost after it. */
+    bool answered;
     int error;   /* 0 or a negative errno: the server refused */
     size_t size; /* of the body; more than cap if some was dropped */
     int fd;      /* if wants_fd: the descriptor or -1 */
@@ -212,8 +213,8 @@ __attribute__((format(printf, 3, 4))) int client_lose(struct client *c,
                                                       int code, const char *fmt,
                                                       ...);
 
-/* Sets @err to "NAME: cannot WHAT: WHY" and returns the code: @ret, or that of
- * the end of the connection if it is over. */
+/* Sets @err to "NAME: cannot WHAT: WHY" and returns @ret; why is the end of
+ * the connection if @ret is its code. */
 int client_error(const struct client *c, struct vfm_error *err, int ret,
                  const char *what);
 

@@ -227,7 +227,9 @@ int version_negotiate(struct client *c, uint16_t minor, bool *refused,
     ret = send_version(c, x);
     if (ret == 0)
         ret = client_wait(c, &x->req);
-    if (ret < 0 && c->lost.code == 0) {
+    if (ret == 0)
+        ret = c->lost.code;
+    if (x->req.answered && x->req.error < 0) {
         *refused = true;
         ret = error_set(err, -EPROTONOSUPPORT,
                         "%s: server refuses protocol %u.%u: %s", c->name,

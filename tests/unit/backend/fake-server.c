@@ -274,6 +274,7 @@ static void handle(struct fake_server *f, const struct fake_message *m)
 
     assert(command < FAKE_MAX_COMMAND);
     f->asked[command]++;
+    f->last_id = m->header.id;
     if (f->on[command] != NULL)
         handler = f->on[command];
     if (f->next[command] != NULL) {

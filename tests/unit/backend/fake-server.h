@@ -49,6 +49,7 @@ struct fake_server {
     fake_handler *on[FAKE_MAX_COMMAND];   /* NULL: the good one */
     fake_handler *next[FAKE_MAX_COMMAND]; /* used once, before on */
     unsigned int asked[FAKE_MAX_COMMAND]; /* how often */
+    uint16_t last_id;                     /* of the last message */
     bool silent;                          /* reads, but answers nothing */
     bool is_away;                         /* does not even read */
 
