@@ -271,6 +271,16 @@ static int exit_code(const struct run *run, int ret)
     return EXIT_FAILED;
 }
 
+/* What follows "cancelled" in the library's sentence: what became of the
+ * devices.  All of it if it is worded otherwise. */
+static const char *after_cancelled(const char *message)
+{
+    static const char start[] = "migration: cancelled; ";
+    size_t length = sizeof(start) - 1;
+
+    return strncmp(message, start, length) == 0 ? message + length : message;
+}
+
 static void say_why(const struct run *run, const struct vfm_error *err)
 {
     const char *command = move_name(run->move);
@@ -282,7 +292,7 @@ static void say_why(const struct run *run, const struct vfm_error *err)
                   command, err->message,
                   run->move->options.devices.items[0].word);
     else if (err->code == -ECANCELED)
-        say_error("%s: cancelled: %s", command, err->message);
+        say_error("%s: cancelled: %s", command, after_cancelled(err->message));
     else
         say_error("%s", err->message);
 }
