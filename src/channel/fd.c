@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -141,19 +142,41 @@ static int open_socket(int fd, const char *name,
     return socket_channel_new(fd, name, opts, chp, err);
 }
 
-static int open_other(int fd, const char *name, mode_t mode, int flags,
+/* Regular files are always ready, and so are devices such as /dev/null.  Only
+ * epoll says that it cannot wait for them.  Returns 0, 1 or a negative errno
+ * value. */
+static int can_be_polled(int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int ret = 1;
+
+    if (epoll_fd < 0)
+        return -errno;
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        ret = errno == EPERM ? 0 : -errno;
+    close(epoll_fd);
+    return ret;
+}
+
+static int open_other(int fd, const char *name, int flags,
                       const struct vfm_channel_options *opts,
                       struct vfm_channel **chp, struct vfm_error *err)
 {
+    int pollable = can_be_polled(fd);
     struct vfm_channel *ch;
-    int ret = channel_new(&fd_ops, fd, name, opts, &ch, err);
+    int ret;
 
+    if (pollable < 0)
+        return error_set(err, pollable, "%s: cannot wait for it: %s", name,
+                         strerror(-pollable));
+    ret = channel_new(&fd_ops, fd, name, opts, &ch, err);
     if (ret < 0)
         return ret;
     ch->can_send = (flags & O_ACCMODE) != O_RDONLY;
     ch->can_recv = (flags & O_ACCMODE) != O_WRONLY;
-    ch->pollable = !S_ISREG(mode) && !S_ISBLK(mode);
-    if (ch->pollable && (flags & O_NONBLOCK) == 0) {
+    ch->pollable = pollable;
+    if (pollable && (flags & O_NONBLOCK) == 0) {
         if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
             ret = error_set(err, -errno, "%s: cannot make non-blocking: %s",
                             name, strerror(errno));
@@ -195,7 +218,7 @@ static int open_fd(int fd, const char *name, int wrong,
     if (S_ISSOCK(st.st_mode))
         ret = open_socket(fd, name, opts, chp, err);
     else
-        ret = open_other(fd, name, st.st_mode, flags, opts, chp, err);
+        ret = open_other(fd, name, flags, opts, chp, err);
     if (ret == 0)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     return ret;
