@@ -222,6 +222,7 @@ uint64_t vfm_decoder_offset(const struct vfm_decoder *dec);
 
 /*
  * Tells whether the stream may end here: after EOF or the vmdescription.
+ * It may be asked at any time; more may follow.
  *
  * Returns 0.
  *   -ENODATA  it may not; the sentence says inside what it ends

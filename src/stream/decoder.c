@@ -271,18 +271,25 @@ static bool may_end(const struct vfm_decoder *dec)
 int vfm_decoder_finish(struct vfm_decoder *dec, struct vfm_error *err)
 {
     const char *inside = dec->step->inside;
+    int ret;
 
-    if (dec->error.code == 0 && !may_end(dec)) {
+    if (dec->error.code == 0 && may_end(dec))
+        return 0;
+    if (dec->error.code == 0) {
         if (inside == NULL)
             inside = "the vmdescription";
-        if (dec->type == 0)
-            decoder_fail(dec, -ENODATA, dec->taken, "the stream ends in %s",
-                         inside);
-        else
-            decoder_fail_section(dec, -ENODATA, dec->taken,
-                                 "the stream ends in %s", inside);
+        ret = dec->type == 0
+                  ? decoder_fail(dec, -ENODATA, dec->taken,
+                                 "the stream ends in %s", inside)
+                  : decoder_fail_section(dec, -ENODATA, dec->taken,
+                                         "the stream ends in %s", inside);
+    } else {
+        ret = dec->error.code;
     }
-    if (dec->error.code != 0 && err != NULL)
+    if (err != NULL)
         *err = dec->error;
-    return dec->error.code;
+    /* It may be asked before its time: more may come. */
+    if (ret == -ENODATA)
+        dec->error.code = 0;
+    return ret;
 }

@@ -174,10 +174,13 @@ int vfm_multifd_decoder_finish(struct vfm_multifd_decoder *dec,
     bool between =
         dec->step == &multifd_step_packet && dec->in.pending_len == 0;
 
-    if (dec->error.code == 0 && !between)
-        multifd_fail(dec, -ENODATA, dec->taken, "the channel ends in %s",
-                     dec->step->inside);
-    if (dec->error.code != 0 && err != NULL)
+    if (dec->error.code == 0 && between)
+        return 0;
+    if (dec->error.code == 0)
+        return error_set(err, -ENODATA,
+                         "offset %" PRIu64 ": the channel ends in %s",
+                         dec->taken, dec->step->inside);
+    if (err != NULL)
         *err = dec->error;
     return dec->error.code;
 }
