@@ -1,0 +1,188 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VERSION: what the client proposes, and what becomes of it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <json-c/json.h>
+
+#include "emulator/command.h"
+
+/* Levels of the client's JSON, and bytes of ours. */
+#define JSON_DEPTH 8
+#define JSON_MAX   512
+/* Replies to DMA messages on the twin socket. */
+#define TWIN_MESSAGE_MAX \
+    (sizeof(struct vfu_header) + sizeof(struct vfu_dma_access) + ENGINE_PIECE)
+
+struct proposal {
+    bool max_msg_fds;
+    bool max_data_xfer_size;
+    bool max_dma_maps;
+    bool pgsizes;
+    bool write_multiple;
+    bool twin_socket;
+    uint64_t client_max_xfer;
+};
+
+/* Parses @text, which ends with a NUL at @size - 1; null if it is no
+ * object. */
+static struct json_object *parse(const char *text, size_t size)
+{
+    struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
+    struct json_object *root;
+
+    if (tok == NULL)
+        return NULL;
+    root = json_tokener_parse_ex(tok, text, (int)size);
+    if (json_tokener_get_error(tok) != json_tokener_success ||
+        !json_object_is_type(root, json_type_object)) {
+        json_object_put(root);
+        root = NULL;
+    }
+    json_tokener_free(tok);
+    return root;
+}
+
+static struct json_object *get(struct json_object *o, const char *key)
+{
+    struct json_object *value = NULL;
+
+    if (json_object_is_type(o, json_type_object))
+        json_object_object_get_ex(o, key, &value);
+    return value;
+}
+
+static void read_proposal(struct json_object *root, struct proposal *p)
+{
+    struct json_object *caps = get(root, "capabilities");
+    struct json_object *xfer = get(caps, "max_data_xfer_size");
+    struct json_object *twin = get(get(caps, "twin_socket"), "supported");
+
+    p->max_msg_fds = get(caps, "max_msg_fds") != NULL;
+    p->max_data_xfer_size = xfer != NULL;
+    p->max_dma_maps = get(caps, "max_dma_maps") != NULL;
+    p->pgsizes = get(caps, "pgsizes") != NULL;
+    p->write_multiple = json_object_get_boolean(get(caps, "write_multiple"));
+    p->twin_socket = json_object_get_boolean(twin);
+    if (xfer != NULL)
+        p->client_max_xfer = (uint64_t)json_object_get_int64(xfer);
+}
+
+/* Makes the second socket; returns 0 or a negative errno. */
+static int open_twin(struct connection *c)
+{
+    int fds[2];
+    int ret;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+        return -errno;
+    ret = transport_init(&c->twin, fds[0], TWIN_MESSAGE_MAX, TWIN_MESSAGE_MAX);
+    if (ret < 0) {
+        close(fds[1]);
+        return ret;
+    }
+    /* The other end is the client's: it decides whether it blocks. */
+    c->twin_client_fd = fds[1];
+    return 0;
+}
+
+/* Adds "key": to the reply's capabilities. */
+static size_t add(char *text, size_t at, const char *key, const char *value)
+{
+    int n = snprintf(text + at, JSON_MAX - at, "%s\"%s\":%s", at > 0 ? "," : "",
+                     key, value);
+
+    return at + (size_t)n;
+}
+
+/* Says of what was proposed how it is here; says all if nothing was. */
+static void write_reply(const struct connection *c, const struct proposal *p,
+                        char *json)
+{
+    char caps[JSON_MAX] = "";
+    char number[24];
+    size_t n = 0;
+
+    snprintf(number, sizeof(number), "%llu",
+             (unsigned long long)c->device->options->max_data_xfer);
+    if (p->max_msg_fds)
+        n = add(caps, n, "max_msg_fds", "8");
+    if (p->max_data_xfer_size)
+        n = add(caps, n, "max_data_xfer_size", number);
+    if (p->max_dma_maps)
+        n = add(caps, n, "max_dma_maps", "65535");
+    if (p->pgsizes)
+        n = add(caps, n, "pgsizes", "4096");
+    if (p->write_multiple)
+        n = add(caps, n, "write_multiple", "true");
+    if (p->twin_socket)
+        add(caps, n, "twin_socket", "{\"supported\":true,\"fd_index\":0}");
+    snprintf(json, JSON_MAX, "{\"capabilities\":{%s}}", caps);
+}
+
+static int read_json(const struct request *rq, struct proposal *p)
+{
+    const char *text = (const char *)rq->payload + sizeof(struct vfu_version);
+    size_t size = rq->size - sizeof(struct vfu_version);
+    struct json_object *root;
+
+    if (size == 0)
+        return 0;
+    if (text[size - 1] != '\0')
+        return -EINVAL;
+    root = parse(text, size);
+    if (root == NULL)
+        return -EINVAL;
+    read_proposal(root, p);
+    json_object_put(root);
+    return 0;
+}
+
+/* The client's limit on what we send it. */
+static void apply_limits(struct connection *c, const struct proposal *p)
+{
+    uint64_t max = p->client_max_xfer;
+
+    c->client_max_xfer = max > UINT32_MAX ? UINT32_MAX : (uint32_t)max;
+    c->peer.max_size =
+        c->client_max_xfer < ENGINE_PIECE ? c->client_max_xfer : ENGINE_PIECE;
+}
+
+int command_version(struct connection *c, struct request *rq, struct reply *rp)
+{
+    struct proposal p = { .client_max_xfer = VFU_DEFAULT_MAX_DATA_XFER_SIZE };
+    struct vfu_version v;
+    char json[JSON_MAX];
+    int ret;
+
+    memcpy(&v, rq->payload, sizeof(v));
+    c->closing = true; /* unless all goes well */
+    if (v.major != VFU_VERSION_MAJOR)
+        return -EINVAL;
+    ret = read_json(rq, &p);
+    if (ret < 0 || p.client_max_xfer == 0)
+        return -EINVAL;
+    if (p.twin_socket) {
+        ret = open_twin(c);
+        if (ret < 0)
+            return ret;
+        rp->fd = c->twin_client_fd;
+        rp->fd_copies = 1;
+    }
+    apply_limits(c, &p);
+    if (v.minor > VFU_VERSION_MINOR)
+        v.minor = VFU_VERSION_MINOR;
+    write_reply(c, &p, json);
+    memcpy(rp->payload, &v, sizeof(v));
+    memcpy(rp->payload + sizeof(v), json, strlen(json) + 1);
+    rp->size = sizeof(v) + strlen(json) + 1;
+    c->negotiated = true;
+    c->closing = false;
+    return 0;
+}

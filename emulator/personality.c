@@ -1,0 +1,99 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The habits of the server library that most devices use, as far as a client
+ * notices: commands refused by state, replies that are longer than they
+ * should be, bodies received with a single call.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "emulator/misbehave.h"
+#include "emulator/state.h"
+
+/* What Linux delivers at once of a large message on a UNIX socket. */
+#define RECEIVED_AT_ONCE 36544u
+
+static bool applies(const struct connection *c)
+{
+    return c->device->options->personality == PERSONALITY_LIBVFIO_USER;
+}
+
+static bool needs_running_device(uint32_t command)
+{
+    switch (command) {
+    case VFU_DEVICE_GET_INFO:
+    case VFU_DEVICE_GET_REGION_INFO:
+    case VFU_DEVICE_GET_IRQ_INFO:
+    case VFU_DEVICE_SET_IRQS:
+    case VFU_DMA_MAP:
+    case VFU_DMA_UNMAP:
+    case VFU_DEVICE_RESET:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int personality_check(const struct connection *c, const struct request *rq)
+{
+    uint32_t state = c->device->state;
+    bool stopped = state == UAPI_STATE_STOP || state == UAPI_STATE_STOP_COPY;
+
+    if (!applies(c))
+        return 0;
+    if (stopped && needs_running_device(rq->command))
+        return -EINVAL;
+    if (state == UAPI_STATE_STOP_COPY &&
+        (rq->command == VFU_REGION_READ || rq->command == VFU_REGION_WRITE))
+        return -EINVAL;
+    return 0;
+}
+
+size_t personality_error_payload(const struct connection *c,
+                                 const struct request *rq, struct reply *rp)
+{
+    struct vfu_region_access access;
+    size_t size = rq->size < rp->room ? rq->size : rp->room;
+
+    if (!applies(c))
+        return 0;
+    switch (rq->command) {
+    case VFU_DEVICE_FEATURE:
+        memcpy(rp->payload, rq->payload, size);
+        return size;
+    case VFU_REGION_READ:
+        if (size < sizeof(access))
+            return 0;
+        memcpy(&access, rq->payload, sizeof(access));
+        memcpy(rp->payload, &access, sizeof(access));
+        if (access.count > rp->room - sizeof(access))
+            return 0;
+        memset(rp->payload + sizeof(access), 0, access.count);
+        return sizeof(access) + access.count;
+    default:
+        return 0;
+    }
+}
+
+bool personality_survives_bad_size(const struct connection *c)
+{
+    return applies(c) && c->negotiated;
+}
+
+size_t personality_received_size(const struct connection *c,
+                                 const struct vfu_header *h)
+{
+    size_t body = h->size - sizeof(*h);
+
+    if (!applies(c) || body <= RECEIVED_AT_ONCE - sizeof(*h))
+        return h->size;
+    return RECEIVED_AT_ONCE;
+}
+
+size_t personality_padding(const struct connection *c, const struct request *rq,
+                           size_t asked, size_t size)
+{
+    return applies(c) ? rq->size - sizeof(struct vfu_mig_data) + asked - size
+                      : 0;
+}
