@@ -31,7 +31,7 @@
 #include "migration/message.h"
 #include "migration/outbox.h"
 #include "migration/policy.h"
-#include "section/member.h"
+#include "migration/member.h"
 #include "stream/vmdescription.h"
 
 struct wishes {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "section/member.h"
+#include "migration/member.h"
 
 #define SECTION_SUFFIX "/vfio"
 

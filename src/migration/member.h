@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
-#ifndef VFM_SRC_SECTION_MEMBER_H
-#define VFM_SRC_SECTION_MEMBER_H
+#ifndef VFM_SRC_MIGRATION_MEMBER_H
+#define VFM_SRC_MIGRATION_MEMBER_H
 
 /*
  * A device as a member of a migration: the section it has in the stream and
