@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,15 +84,13 @@ static void make_config(uint8_t *config)
     memcpy(config, head, sizeof(head));
 }
 
-void fake_start(struct fake_server *f)
+static void prepare(struct fake_server *f)
 {
-    int fds[2];
-
     memset(f, 0, sizeof(*f));
-    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    f->fd = fds[0];
-    f->client_fd = fds[1];
+    f->fd = -1;
+    f->client_fd = -1;
     f->twin = -1;
+    f->listener = -1;
     f->version = "{\"capabilities\":{\"max_msg_fds\":4,"
                  "\"max_data_xfer_size\":65536}}";
     f->features = 1U << UAPI_FEATURE_MIGRATION |
@@ -107,6 +106,30 @@ void fake_start(struct fake_server *f)
     enlist(f);
 }
 
+void fake_start(struct fake_server *f)
+{
+    int fds[2];
+
+    prepare(f);
+    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+    f->fd = fds[0];
+    f->client_fd = fds[1];
+}
+
+void fake_listen(struct fake_server *f, const char *path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+    prepare(f);
+    assert(strlen(path) < sizeof(address.sun_path));
+    memcpy(address.sun_path, path, strlen(path));
+    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert(f->listener >= 0);
+    assert(bind(f->listener, (struct sockaddr *)&address, sizeof(address)) ==
+           0);
+    assert(listen(f->listener, 1) == 0);
+}
+
 void fake_hang_up(struct fake_server *f)
 {
     if (f->fd >= 0)
@@ -120,6 +143,8 @@ void fake_hang_up(struct fake_server *f)
 void fake_stop(struct fake_server *f)
 {
     fake_hang_up(f);
+    if (f->listener >= 0)
+        close(f->listener);
     for (unsigned int i = 0; i < f->num_in_fds; i++)
         close(f->in_fds[i]);
     if (f->client_fd >= 0)
@@ -168,6 +193,11 @@ void fake_send(struct fake_server *f, const void *data, size_t size)
     memcpy(f->out + f->out_size, data, size);
     f->out_size += size;
     flush_out(f);
+}
+
+void fake_send_twin(struct fake_server *f, const void *data, size_t size)
+{
+    assert(send(f->twin, data, size, MSG_NOSIGNAL) == (ssize_t)size);
 }
 
 void fake_send_message(struct fake_server *f, struct vfu_header header,
@@ -260,6 +290,8 @@ static bool receive(struct fake_server *f)
     };
     ssize_t n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+    if (n == 0 && f->listener >= 0)
+        fake_hang_up(f);
     if (n <= 0)
         return false;
     f->in_size += (size_t)n;
@@ -285,6 +317,13 @@ static void handle(struct fake_server *f, const struct fake_message *m)
         handler(f, m);
 }
 
+static void keep_reply(struct fake_server *f, const uint8_t *data, size_t size)
+{
+    assert(f->replies_size + size <= sizeof(f->replies));
+    memcpy(f->replies + f->replies_size, data, size);
+    f->replies_size += size;
+}
+
 /* Handles one message, if one is there. */
 static bool handle_one(struct fake_server *f)
 {
@@ -301,7 +340,10 @@ static bool handle_one(struct fake_server *f)
     memcpy(m.fds, f->in_fds, sizeof(m.fds));
     m.num_fds = f->num_in_fds;
 
-    handle(f, &m);
+    if ((m.header.flags & VFU_TYPE_MASK) == VFU_TYPE_REPLY)
+        keep_reply(f, f->in, m.header.size);
+    else
+        handle(f, &m);
     for (unsigned int i = 0; i < m.num_fds; i++)
         close(m.fds[i]);
     f->num_in_fds = 0;
@@ -310,8 +352,34 @@ static bool handle_one(struct fake_server *f)
     return true;
 }
 
+static void accept_next(struct fake_server *f)
+{
+    struct pollfd waiting = { .fd = f->listener, .events = POLLIN };
+
+    if (f->fd >= 0 || f->listener < 0 || __real_poll(&waiting, 1, 0) != 1)
+        return;
+    f->fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
+    f->in_size = 0;
+    f->out_size = 0;
+}
+
+/* On the twin socket only replies come. */
+static void receive_twin(struct fake_server *f)
+{
+    ssize_t n;
+
+    if (f->twin < 0)
+        return;
+    n = recv(f->twin, f->replies + f->replies_size,
+             sizeof(f->replies) - f->replies_size, MSG_DONTWAIT);
+    if (n > 0)
+        f->replies_size += (size_t)n;
+}
+
 void fake_serve(struct fake_server *f)
 {
+    accept_next(f);
+    receive_twin(f);
     if (f->fd < 0 || f->is_away)
         return;
     flush_out(f);

@@ -45,6 +45,7 @@ struct fake_server {
     int fd;
     int client_fd; /* the other end, until somebody owns it */
     int twin;      /* our end of the twin socket, or -1 */
+    int listener;  /* the next client comes from here; -1: none */
 
     fake_handler *on[FAKE_MAX_COMMAND];   /* NULL: the good one */
     fake_handler *next[FAKE_MAX_COMMAND]; /* used once, before on */
@@ -75,11 +76,18 @@ struct fake_server {
     unsigned int num_in_fds;
     uint8_t *out;
     size_t out_size;
+
+    /* Replies to commands of ours, as bytes. */
+    uint8_t replies[65536];
+    size_t replies_size;
 };
 
 /* Starts @f; the client's end is in f->client_fd. */
 void fake_start(struct fake_server *f);
 void fake_stop(struct fake_server *f);
+
+/* The same, but @f listens at @path. */
+void fake_listen(struct fake_server *f, const char *path);
 
 /* Starts @f and opens its device, which must work. */
 struct vfm_device *fake_open(struct fake_server *f,
@@ -104,6 +112,7 @@ void fake_refuse(struct fake_server *f, const struct fake_message *m,
 
 /* Sends bytes as they are. */
 void fake_send(struct fake_server *f, const void *data, size_t size);
+void fake_send_twin(struct fake_server *f, const void *data, size_t size);
 void fake_send_message(struct fake_server *f, struct vfu_header header,
                        const void *body, size_t size);
 
