@@ -171,7 +171,7 @@ int device_call_finish(struct vfm_device *dev, struct device_call *result,
 /*
  * vfm_device_recover() without waiting.  The finish returns 0 when it is over,
  * with the outcome in *@how, or -EAGAIN; recover_describe() then adds what
- * became of the device to @err.
+ * became of the device to @err: @how, the worst if it took several of them.
  */
 void device_recover_start(struct vfm_device *dev, enum vfm_state fallback);
 /* The same, but by a reset at once: what the device holds is not wanted. */
@@ -179,7 +179,7 @@ void device_recover_by_reset_start(struct vfm_device *dev,
                                    enum vfm_state fallback);
 int device_recover_finish(struct vfm_device *dev, enum vfm_recovery *how);
 void device_recover_describe(const struct vfm_device *dev,
-                             struct vfm_error *err);
+                             enum vfm_recovery how, struct vfm_error *err);
 
 /* Waits until what is under way may have got further; for the blocking
  * calls. */

@@ -135,12 +135,12 @@ int device_recover_finish(struct vfm_device *dev, enum vfm_recovery *how)
 }
 
 void device_recover_describe(const struct vfm_device *dev,
-                             struct vfm_error *err)
+                             enum vfm_recovery how, struct vfm_error *err)
 {
     const struct device_recovery *r = &dev->recovery;
     const char *state = vfm_state_name(dev->state);
 
-    switch (r->how) {
+    switch (how) {
     case VFM_RECOVERY_NONE:
     case VFM_RECOVERY_MOVED:
         error_add(err, "%s is %s", dev->name, state);

@@ -64,7 +64,7 @@ enum vfm_recovery vfm_device_recover(struct vfm_device *dev,
     while (device_recover_finish(dev, &how) == -EAGAIN)
         if (device_wait(dev, NULL) < 0)
             break;
-    device_recover_describe(dev, err);
+    device_recover_describe(dev, how, err);
     return how;
 }
 

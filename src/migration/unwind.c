@@ -126,7 +126,7 @@ static void conclude(struct vfm_migration *m)
 
         if (!member->touched)
             continue;
-        device_recover_describe(member->dev, &m->failure);
+        device_recover_describe(member->dev, member->recovery, &m->failure);
         if (is_source(m) ? is_lost(member)
                          : member->recovery == VFM_RECOVERY_FAILED)
             m->outcome = VFM_OUTCOME_LOST;
