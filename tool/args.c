@@ -70,8 +70,10 @@ static const struct args_option *find_option(
 {
     if (code >= OPTION_CODE)
         return options[code - OPTION_CODE];
-    while ((*options)->letter != code)
+    while (*options != NULL && (*options)->letter != code)
         options++;
+    /* getopt_long() knows the letters of the table only. */
+    assert(*options != NULL);
     return *options;
 }
 

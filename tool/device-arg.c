@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,13 +111,11 @@ static int take_id(struct device_arg *arg, const char *id,
 {
     if (id[0] == '\0')
         return error_set(err, -EINVAL, "id: it must not be empty");
-    if (strlen(id) > DEVICE_ID_MAX)
-        return error_set(err, -EINVAL, "id: it is longer than %d bytes",
-                         DEVICE_ID_MAX);
     if (strchr(id, '/') != NULL)
         return error_set(err, -EINVAL, "id: '%.60s' has a '/' in it", id);
-
-    strcpy(arg->id, id);
+    if (snprintf(arg->id, sizeof(arg->id), "%s", id) > DEVICE_ID_MAX)
+        return error_set(err, -EINVAL, "id: it is longer than %d bytes",
+                         DEVICE_ID_MAX);
     return 0;
 }
 
@@ -137,24 +136,24 @@ static int take_part(struct device_arg *arg, char *part, struct vfm_error *err)
     return error_set(err, -EINVAL, "unknown key '%.60s'", part);
 }
 
-/* Finds the address in "TYPE:ADDRESS..." once the type is known to be good. */
-static int skip_type(const char *word, const char **address,
-                     struct vfm_error *err)
+/* Returns the address in "TYPE:ADDRESS...", or NULL if the type is none that we
+ * have. */
+static const char *skip_type(const char *word, struct vfm_error *err)
 {
     static const char known[] = "vfio-user:";
 
-    if (strncmp(word, "vfio:", 5) == 0)
-        return error_set(err, -EINVAL,
-                         "'%.60s': devices of the kernel (vfio:) are not in "
-                         "this version, only vfio-user:PATH",
-                         word);
-    if (strncmp(word, known, sizeof(known) - 1) != 0)
-        return error_set(err, -EINVAL,
-                         "'%.60s' is no device, such as vfio-user:/path/socket",
-                         word);
+    if (strncmp(word, known, sizeof(known) - 1) == 0)
+        return word + sizeof(known) - 1;
 
-    *address = word + sizeof(known) - 1;
-    return 0;
+    if (strncmp(word, "vfio:", 5) == 0)
+        error_set(err, -EINVAL,
+                  "'%.60s': devices of the kernel (vfio:) are not in this "
+                  "version, only vfio-user:PATH",
+                  word);
+    else
+        error_set(err, -EINVAL,
+                  "'%.60s' is no device, such as vfio-user:/path/socket", word);
+    return NULL;
 }
 
 /* Takes the address and the keys after it apart, in @arg's copy of them. */
@@ -177,7 +176,7 @@ static int parse_parts(struct device_arg *arg, struct vfm_error *err)
 int device_arg_parse(const char *word, struct device_arg *arg,
                      struct vfm_error *err)
 {
-    const char *address = NULL;
+    const char *address;
     int ret;
 
     *arg = (struct device_arg){
@@ -185,9 +184,9 @@ int device_arg_parse(const char *word, struct device_arg *arg,
         .id = DEVICE_ID_DEFAULT,
         .options = { .size = sizeof(arg->options) },
     };
-    ret = skip_type(word, &address, err);
-    if (ret < 0)
-        return ret;
+    address = skip_type(word, err);
+    if (address == NULL)
+        return -EINVAL;
 
     arg->address = strdup(address);
     if (arg->address == NULL)

@@ -36,13 +36,13 @@ static void handle_signal(int number)
     int saved_errno = errno;
     const char *text = interrupt.count ? interrupt.further : interrupt.first;
     struct vfm_migration *m = atomic_load(&interrupt.migration);
-    ssize_t ignored;
 
     (void)number;
     interrupt.count = 1;
-    ignored = write(STDERR_FILENO, text, strlen(text));
-    ignored = write(interrupt.pipe[1], "", 1);
-    (void)ignored;
+    /* Neither can be helped if it fails: a full pipe is readable as well. */
+    if (write(STDERR_FILENO, text, strlen(text)) < 0 ||
+        write(interrupt.pipe[1], "", 1) < 0)
+        interrupt.count = 1;
     if (m != NULL)
         vfm_migration_cancel(m);
     errno = saved_errno;

@@ -29,6 +29,7 @@ static const struct command commands[] = {
     { "load", "load the state of devices from a file", cmd_load },
     { "send", "move devices to another vfmig or a QEMU", cmd_send },
     { "receive", "take devices from another vfmig or a QEMU", cmd_receive },
+    { "inspect", "show what is in a migration stream", cmd_inspect },
     { "state", "show or set the state a device is in", cmd_state },
     { NULL, NULL, NULL },
 };

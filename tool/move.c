@@ -35,14 +35,21 @@ struct run {
     struct report report;
 };
 
-bool move_is_piped(const struct move *move)
+static bool is_source(const struct move *move)
+{
+    return move->role == VFM_ROLE_SOURCE;
+}
+
+/* Whether standard input or output carries the stream. */
+static bool is_piped(const struct move *move)
 {
     return move->is_file && strcmp(move->options.where, "-") == 0;
 }
 
-static bool is_source(const struct move *move)
+/* Whether nothing but the stream may be printed on standard output. */
+static bool stdout_is_taken(const struct move *move)
 {
-    return move->role == VFM_ROLE_SOURCE;
+    return is_source(move) && is_piped(move);
 }
 
 static enum vfm_peer choose_peer(const struct move *move)
@@ -147,7 +154,7 @@ static int open_channel(struct run *run, struct vfm_error *err)
     options.connect_timeout_ms = opts->connect_timeout_ms;
     options.max_bandwidth = opts->max_bandwidth;
     options.cancel_fd = run->cancel_fd;
-    if (move_is_piped(run->move))
+    if (is_piped(run->move))
         return open_standard_stream(run, &options, err);
     if (!run->move->is_file)
         return open_uri(run, opts->where, &options, err);
@@ -310,7 +317,7 @@ static void report(struct run *run, int ret, const struct vfm_error *err)
         report_print_json(&run->report);
     else if (ret == 0 && !opts->quiet)
         report_print_summary(&run->report,
-                             move_is_piped(run->move) ? stderr : stdout);
+                             stdout_is_taken(run->move) ? stderr : stdout);
 }
 
 static int run_move(const struct move *move)
@@ -340,7 +347,7 @@ static int run_move(const struct move *move)
  */
 static int check_stdout(const struct move *move)
 {
-    if (move_is_piped(move) || write(STDOUT_FILENO, "", 0) == 0)
+    if (stdout_is_taken(move) || write(STDOUT_FILENO, "", 0) == 0)
         return EXIT_DONE;
 
     say_error("standard output: cannot write to it: %s; nothing was touched",
@@ -355,7 +362,7 @@ static int check_and_run(const struct move *move)
 
     if (!device_list_is_usable(&move->options.devices, move_name(move)))
         return EXIT_USAGE;
-    if (move->options.json && is_source(move) && move_is_piped(move))
+    if (move->options.json && stdout_is_taken(move))
         return say_usage(move_name(move),
                          "--json and '-' both want standard output");
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)

@@ -68,7 +68,4 @@ static inline const char *move_name(const struct move *move)
     return move->syntax->command;
 }
 
-/* Whether standard output or input carries the stream. */
-bool move_is_piped(const struct move *move);
-
 #endif

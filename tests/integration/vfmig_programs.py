@@ -90,6 +90,8 @@ class Device(Program):
     def __init__(self, folder, name="device", *words):
         self.path = Path(folder) / f"{name}.sock"
         self.word = f"vfio-user:{self.path}"
+        if "--size" not in words:
+            words += ("--size", "1M")
         super().__init__(VFMIG_DEVICE, "--socket", self.path, *words)
         try:
             self.out.wait_for("listening on ")
