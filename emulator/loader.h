@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <xxhash.h>
+#include "emulator/hash.h"
 
 #include <vfmig/error.h>
 

@@ -53,8 +53,12 @@ static bool handle_signal(int fd, struct device *d)
         return true;
     if (info.ssi_signo != SIGUSR1)
         return false;
-    if (device_report(d, &err) < 0)
+    if (device_report(d, &err) < 0) {
         complain(&err);
+    } else {
+        printf("reported\n");
+        fflush(stdout);
+    }
     return true;
 }
 

@@ -13,9 +13,16 @@
 #include "emulator/registers.h"
 #include "util/clock.h"
 
-#define LANES 4
+/* Words handled at once: four vectors of two, which every 64-bit processor
+ * has registers for, independent of each other. */
+#define LANES 2
+#define BLOCK (4 * LANES)
 
 typedef uint64_t lanes __attribute__((vector_size(LANES * 8)));
+
+struct block {
+    lanes a, b, c, d;
+};
 
 uint64_t memory_num_pages(const struct memory *m)
 {
@@ -55,22 +62,38 @@ uint64_t memory_generation(const struct memory *m, uint64_t page)
                            page - first);
 }
 
-/* Word @index of a page and the LANES - 1 after it. */
-static void words_at(lanes *v, uint64_t base, size_t index)
+/* Word @index of a page and the BLOCK - 1 after it. */
+static inline struct block words_at(uint64_t base, size_t index)
 {
-    for (unsigned i = 0; i < LANES; i++)
-        (*v)[i] = base + (index + i) * EDEV_WORD_STEP;
+    const lanes two = { 2 * EDEV_WORD_STEP, 2 * EDEV_WORD_STEP };
+    uint64_t first = base + index * EDEV_WORD_STEP;
+    struct block v;
+
+    v.a = (lanes){ first, first + EDEV_WORD_STEP };
+    v.b = v.a + two;
+    v.c = v.b + two;
+    v.d = v.c + two;
+    return v;
+}
+
+static inline void advance(struct block *v)
+{
+    const lanes step = { BLOCK * EDEV_WORD_STEP, BLOCK * EDEV_WORD_STEP };
+
+    v->a += step;
+    v->b += step;
+    v->c += step;
+    v->d += step;
 }
 
 static void fill_words(uint64_t base, size_t index, uint8_t *to, size_t count)
 {
-    lanes v;
+    struct block v = words_at(base, index);
     size_t n;
 
-    words_at(&v, base, index);
-    for (n = 0; n + LANES <= count; n += LANES) {
+    for (n = 0; n + BLOCK <= count; n += BLOCK) {
         memcpy(to + n * 8, &v, sizeof(v));
-        v += LANES * EDEV_WORD_STEP;
+        advance(&v);
     }
     for (; n < count; n++) {
         uint64_t w = base + (index + n) * EDEV_WORD_STEP;
@@ -83,18 +106,18 @@ static void fill_words(uint64_t base, size_t index, uint8_t *to, size_t count)
 static bool same_words(uint64_t base, size_t index, const uint8_t *from,
                        size_t count)
 {
-    lanes v;
+    struct block v = words_at(base, index);
     lanes wrong = { 0 };
     uint64_t rest = 0;
     size_t n;
 
-    words_at(&v, base, index);
-    for (n = 0; n + LANES <= count; n += LANES) {
-        lanes got;
+    for (n = 0; n + BLOCK <= count; n += BLOCK) {
+        struct block got;
 
         memcpy(&got, from + n * 8, sizeof(got));
-        wrong |= got ^ v;
-        v += LANES * EDEV_WORD_STEP;
+        wrong |=
+            ((got.a ^ v.a) | (got.b ^ v.b)) | ((got.c ^ v.c) | (got.d ^ v.d));
+        advance(&v);
     }
     for (; n < count; n++) {
         uint64_t w;

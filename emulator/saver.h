@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include <xxhash.h>
+#include "emulator/hash.h"
 
 #include "emulator/memory.h"
 #include "emulator/stream.h"
