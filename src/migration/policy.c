@@ -65,8 +65,10 @@ static bool fits(const struct policy_input *in, uint64_t expected_ns)
 
     if (expected_ns == POLICY_UNKNOWN)
         return in->drained;
+    /* Within the limit a shorter stop is still a better one, as long as waiting
+     * brings us nearer to it. */
     if (expected_ns <= in->limit_ns)
-        return true;
+        return in->drained || in->remaining >= in->remaining_before;
     floor_ns =
         add_time(time_for(in->irreducible, in->bytes_per_sec), in->fixed_ns);
     return floor_ns > in->limit_ns && in->drained;

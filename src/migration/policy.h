@@ -22,6 +22,9 @@ struct policy_input {
     /* Bytes that stopping now would leave; POLICY_UNKNOWN if nobody says. */
     uint64_t remaining;
 
+    /* The same when it was last asked; POLICY_UNKNOWN the first time. */
+    uint64_t remaining_before;
+
     /* Of those, what waiting cannot make less: the devices that are not in
      * PRE_COPY. */
     uint64_t irreducible;

@@ -40,6 +40,7 @@ static struct policy_decision decide(struct vfm_migration *m)
     const struct vfm_migration_options *o = &m->options;
     struct source *s = &m->source;
     struct policy_input in = {
+        .remaining_before = s->remaining,
         .bytes_per_sec =
             lower_rate(s->link.bytes_per_sec, s->loading.bytes_per_sec),
         .limit_ns = o->downtime_limit_ms * (uint64_t)NS_PER_MS,

@@ -26,15 +26,15 @@ static const struct vmdescription_device *find_description(
 static int compare_digest(const struct vmdescription_device *theirs,
                           const struct member *member, struct vfm_error *err)
 {
-    const struct vfm_device_stats *stats = &member->stats;
+    uint64_t came =
+        member->stats.pre_copy_bytes + member->stats.stop_copy_bytes;
     char hex[DIGEST_HEX_SIZE];
 
-    if (theirs->bytes != stats->pre_copy_bytes + stats->stop_copy_bytes)
+    if (theirs->bytes != came)
         return error_set(err, -EBADMSG,
                          "%s: the source sent %llu bytes of state, %llu came",
                          member->id, (unsigned long long)theirs->bytes,
-                         (unsigned long long)(stats->pre_copy_bytes +
-                                              stats->stop_copy_bytes));
+                         (unsigned long long)came);
     digest_hex(member->digest, hex);
     if (theirs->xxh3_128[0] != '\0' && strcmp(theirs->xxh3_128, hex) != 0)
         return error_set(err, -EBADMSG,
