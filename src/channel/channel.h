@@ -140,6 +140,9 @@ int socket_channel_take(int fd, const char *name,
 ssize_t socket_send(struct vfm_channel *ch, const struct iovec *iov, int n);
 ssize_t socket_recv(struct vfm_channel *ch, void *buf, size_t len);
 
+/* Gives a UNIX socket a larger buffer to send from.  TCP sizes its own. */
+void socket_make_room(int fd);
+
 /* Accepts from lis->fd; *@peer is where from, with room for *@peer_len. */
 struct sockaddr;
 int socket_accept(struct vfm_listener *lis, struct sockaddr *peer,

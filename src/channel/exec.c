@@ -246,6 +246,7 @@ static int exec_connect(const struct address *addr, const char *uri,
         return error_set(err, -errno, "%.*s: cannot make a socket: %s",
                          ADDRESS_SHOWN, uri, strerror(errno));
 
+    socket_make_room(pair[0]);
     ret = channel_new(&exec_ops, pair[0], uri, opts, &ch, err);
     if (ret == 0)
         ret = open_command(ch, addr->text, pair[1], err);

@@ -190,7 +190,7 @@ static int open_other(int fd, const char *name, int flags,
 }
 
 /* No mode that a descriptor can be open in. */
-#define ANY_MODE -1
+#define ANY_MODE (-1)
 
 /* What the public function does once the options are known; @wrong is the mode
  * that the descriptor must not be open in.  Touches it only if all is well. */

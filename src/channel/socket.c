@@ -17,6 +17,20 @@
 #include "util/clock.h"
 #include "util/error.h"
 
+/*
+ * The kernel doubles it: a chunk of 1 MiB goes in at once, and the sender can
+ * turn to the device while the peer takes it out.  Whatever the host's limit,
+ * net.core.wmem_max, leaves of that is better than nothing.
+ */
+#define UNIX_BUFFER (512 << 10)
+
+void socket_make_room(int fd)
+{
+    int size = UNIX_BUFFER;
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 ssize_t socket_send(struct vfm_channel *ch, const struct iovec *iov, int n)
 {
     struct msghdr msg = {

@@ -187,7 +187,7 @@ static int bind_first(const struct addrinfo *list, bool v6_first)
 
 static int tcp_listen(struct vfm_listener *lis, struct vfm_error *err)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = { 0 };
     socklen_t len = sizeof(bound);
     char name[NAME_LEN];
     struct addrinfo *list;
@@ -215,7 +215,7 @@ static int tcp_listen(struct vfm_listener *lis, struct vfm_error *err)
 static int tcp_accept(struct vfm_listener *lis, struct vfm_channel **chp,
                       struct vfm_error *err)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = { 0 };
     unsigned len = sizeof(peer);
     char name[NAME_LEN];
     int fd = socket_accept(lis, (struct sockaddr *)&peer, &len, err);

@@ -48,7 +48,10 @@ static int unix_connect(const struct address *addr, const char *uri,
 {
     int fd = socket_reach(try_connect, addr->text, uri, opts, err);
 
-    return fd < 0 ? fd : socket_channel_take(fd, uri, opts, chp, err);
+    if (fd < 0)
+        return fd;
+    socket_make_room(fd);
+    return socket_channel_take(fd, uri, opts, chp, err);
 }
 
 /*
@@ -145,8 +148,10 @@ static int unix_accept(struct vfm_listener *lis, struct vfm_channel **chp,
 {
     int fd = socket_accept(lis, NULL, NULL, err);
 
-    return fd < 0 ? fd
-                  : socket_channel_take(fd, lis->uri, &lis->opts, chp, err);
+    if (fd < 0)
+        return fd;
+    socket_make_room(fd);
+    return socket_channel_take(fd, lis->uri, &lis->opts, chp, err);
 }
 
 const struct transport unix_transport = {
