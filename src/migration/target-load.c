@@ -149,6 +149,14 @@ int target_complete(struct vfm_migration *m, struct vfm_error *err)
     return talk_wait(m, ret, err);
 }
 
+/* The decoder knows the offset, but not whose stream it is. */
+static int name_stream(const struct vfm_migration *m, int ret,
+                       struct vfm_error *err)
+{
+    return error_set(err, ret, "%s: %s", vfm_channel_name(m->channel),
+                     err->message);
+}
+
 /* More bytes, or the end of them. */
 static int fill(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -159,7 +167,7 @@ static int fill(struct vfm_migration *m, struct vfm_error *err)
     ret = vfm_decoder_finish(m->target.decoder, err);
     if (ret < 0) {
         m->failed_at_peer = true;
-        return ret;
+        return name_stream(m, ret, err);
     }
     m->target.stream_over = true;
     return 0;
@@ -174,7 +182,7 @@ static int next_event(struct vfm_migration *m, struct vfm_error *err)
                                inbox_len(&m->inbox), &used, &t->event, err);
 
     if (ret < 0)
-        return ret;
+        return name_stream(m, ret, err);
     inbox_use(&m->inbox, used);
     t->has_event = ret == 1;
     t->event_used = 0;
