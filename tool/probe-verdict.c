@@ -43,16 +43,17 @@ static void judge_state(struct probe *probe)
     case VFM_STATE_PRE_COPY:
     case VFM_STATE_PRE_COPY_P2P:
         refuse(probe, "it is being saved already, or somebody gave up on that",
-               "if nobody uses it, end that: vfmig state RUNNING (or STOP, if "
-               "its VM is paused)");
+               "if nobody uses it and it has not moved elsewhere, end that: "
+               "vfmig state RUNNING (or STOP, if its VM is paused)");
         break;
     case VFM_STATE_RESUMING:
         refuse(probe, "it is being loaded, or somebody gave up on that",
                "if nobody uses it, end that: vfmig state --reset");
         break;
     case VFM_STATE_STOP:
-        note(probe, "it is stopped and would stay so on the other side; if its "
-                    "VM runs: vfmig state RUNNING");
+        note(probe,
+             "it is stopped, as that of a VM that is paused or has moved "
+             "elsewhere, and would stay so on the other side");
         break;
     case VFM_STATE_RUNNING:
     case VFM_STATE_RUNNING_P2P:

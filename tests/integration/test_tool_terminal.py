@@ -4,6 +4,7 @@
 import re
 import signal
 import socket
+import time
 
 import pytest
 
@@ -15,20 +16,23 @@ SLOW = ("--max-bandwidth", "8M", "--downtime-limit", "100ms")
 
 
 def test_a_terminal_shows_how_far_it_is(tmp_path):
-    with Device(tmp_path, "a", "--size", "8M") as device, \
-            Terminal("save", "-d", device.word, *SLOW,
-                     tmp_path / "state") as run:
-        run.wait_for("pre-copy")
-        run.wait_for("MiB/s")
-        run.read_to_end()
-        run.finish().ok()
+    with Device(tmp_path, "a", "--size", "8M") as device:
+        started = time.monotonic()
+        with Terminal("save", "-d", device.word, *SLOW,
+                      tmp_path / "state") as run:
+            run.wait_for("pre-copy")
+            run.wait_for("MiB/s")
+            run.read_to_end()
+            run.finish().ok()
+        seconds = time.monotonic() - started
     frames = run.seen.split("\r")
     assert any(re.search(r"pre-copy +\[#*-*\] +\d+% \S+ \w+ of \S+ MiB, "
                          r"\S+ \wiB/s.*, \d+:\d\d left", frame)
                for frame in frames), frames
     assert run.screen() == []
     assert run.stdout.startswith("sent ")
-    # At most ten times a second, and the last is wiped.
+    # One frame is empty before the first, one wipes the last.
+    assert len(frames) <= 10 * seconds + 3
     assert run.seen.endswith("\r\x1b[K")
 
 
