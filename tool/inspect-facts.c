@@ -100,18 +100,14 @@ static void read_pci(struct device_facts *dev, const void *data, size_t len)
     };
 }
 
-static int extract_config(const struct device_facts *dev, const char *folder,
+static int extract_config(struct device_facts *dev, const char *folder,
                           const void *data, size_t len, struct vfm_error *err)
 {
-    struct extract_file file = { 0 };
-    int ret = extract_open(&file, folder, dev->name, dev->instance_id,
-                           ".config", err);
+    int ret = extract_open(&dev->config_file, folder, dev->name,
+                           dev->instance_id, ".config", err);
 
     if (ret == 0)
-        ret = extract_write(&file, data, len, err);
-    if (ret == 0)
-        ret = extract_commit(&file, err);
-    extract_abort(&file);
+        ret = extract_write(&dev->config_file, data, len, err);
     return ret;
 }
 
@@ -322,6 +318,7 @@ void facts_free(struct facts *facts)
         struct device_facts *dev = &facts->devices[i];
 
         extract_abort(&dev->state_file);
+        extract_abort(&dev->config_file);
         digest_free(dev->digest);
         free(dev->packets);
         free(dev->name);

@@ -115,8 +115,11 @@ static int commit(struct facts *facts, struct vfm_error *err)
 
     if (facts->extract_to == NULL)
         return 0;
-    for (size_t i = 0; ret == 0 && i < facts->num_devices; i++)
+    for (size_t i = 0; ret == 0 && i < facts->num_devices; i++) {
         ret = extract_commit(&facts->devices[i].state_file, err);
+        if (ret == 0)
+            ret = extract_commit(&facts->devices[i].config_file, err);
+    }
     return ret;
 }
 

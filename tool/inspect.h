@@ -55,6 +55,7 @@ struct device_facts {
     struct sha256_ctx data_sha256;
     struct digest *digest;
     struct extract_file state_file;
+    struct extract_file config_file;
 
     bool has_config;
     uint64_t config_bytes;

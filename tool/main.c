@@ -30,6 +30,8 @@ static const struct command commands[] = {
     { "send", "move devices to another vfmig or a QEMU", cmd_send },
     { "receive", "take devices from another vfmig or a QEMU", cmd_receive },
     { "inspect", "show what is in a migration stream", cmd_inspect },
+    { "compare", "find the first difference of two streams or states",
+      cmd_compare },
     { "state", "show or set the state a device is in", cmd_state },
     { NULL, NULL, NULL },
 };

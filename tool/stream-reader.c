@@ -92,6 +92,9 @@ int stream_reader_open(struct stream_reader *reader, const char *name,
         .allow_multifd = true,
         /* A file may hold records of any size; none is kept. */
         .max_vfio_data = UINT64_MAX,
+        /* Only streams of very old machines have none; a file without one
+         * has been cut. */
+        .require_vmdescription = true,
     };
     int ret;
 
