@@ -68,7 +68,7 @@ static void enlist(struct fake_server *f)
             return;
         }
     }
-    assert(!"too many servers");
+    assert(false);
 }
 
 static void make_config(uint8_t *config)
