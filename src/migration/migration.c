@@ -109,7 +109,7 @@ int vfm_migration_new(struct vfm_channel *channel,
     if (m == NULL)
         return error_set(err, -ENOMEM, "migration: out of memory");
     m->channel = channel;
-    m->epoll_fd = m->cancel_fd = m->timer_fd = -1;
+    m->epoll_fd = m->cancel_fd = m->due_fd = m->timer_fd = -1;
     ret = init(m, options, err);
     if (ret < 0) {
         m->over = true;
@@ -261,6 +261,7 @@ void vfm_migration_cancel(struct vfm_migration *m)
     const uint64_t one = 1;
     int saved = errno;
 
+    atomic_store(&m->cancelled, true);
     /* The counter cannot overflow in anybody's lifetime. */
     if (write(m->cancel_fd, &one, sizeof(one)) < 0)
         errno = saved;

@@ -20,6 +20,7 @@
  * devices.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -124,11 +125,13 @@ struct vfm_migration {
 
     int epoll_fd;
     int cancel_fd; /* an eventfd */
+    int due_fd;
     int timer_fd;
     int64_t timer_at;
     struct watch *watches;
     struct wishes wishes;
-    bool cancelled;
+    atomic_bool cancelled;
+    bool cancel_noticed;
 
     enum vfm_stage stage;
     int step; /* within the stage; 0 when it begins */

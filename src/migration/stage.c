@@ -136,7 +136,7 @@ static int run_forward(struct vfm_migration *m, struct vfm_error *err)
         stage_fn *fn =
             is_source(m) ? stages[m->stage].source : stages[m->stage].target;
 
-        if (m->cancelled && !m->source.given && !m->target.ours)
+        if (atomic_load(&m->cancelled) && !m->source.given && !m->target.ours)
             return error_set(err, -ECANCELED, "migration: cancelled");
         ret = fn == NULL ? 0 : fn(m, err);
         if (ret == 0)

@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The one descriptor of a migration: an epoll instance that watches the
- * channel, the devices, a timer for every deadline, and an eventfd by which
- * vfm_migration_cancel() gets through.
+ * channel, the devices, a timer for every deadline, an eventfd by which
+ * vfm_migration_cancel() gets through, and one that is always readable, for
+ * when there is something to do at once.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,11 +19,11 @@
 #include "util/error.h"
 
 #define CHANNEL_FDS 2
-#define MAX_WATCHES (CHANNEL_FDS + VFM_MAX_DEVICES * DEVICE_MAX_FDS)
+#define MAX_WATCHES (1 + CHANNEL_FDS + VFM_MAX_DEVICES * DEVICE_MAX_FDS)
 
 /* What is registered with the epoll instance. */
 struct watch {
-    int fds[MAX_WATCHES];
+    struct pollfd fds[MAX_WATCHES];
     int n;
 };
 
@@ -41,10 +42,11 @@ int wait_init(struct vfm_migration *m, struct vfm_error *err)
 {
     m->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     m->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    m->due_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     m->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     m->watches = calloc(1, sizeof(*m->watches));
-    if (m->epoll_fd < 0 || m->cancel_fd < 0 || m->timer_fd < 0 ||
-        m->watches == NULL)
+    if (m->epoll_fd < 0 || m->cancel_fd < 0 || m->due_fd < 0 ||
+        m->timer_fd < 0 || m->watches == NULL)
         return error_set(err, -errno, "migration: cannot wait: %s",
                          strerror(errno));
     if (watch_fd(m, m->cancel_fd, EPOLLIN) < 0 ||
@@ -66,6 +68,7 @@ void wait_close(struct vfm_migration *m)
 {
     close_fd(m->epoll_fd);
     close_fd(m->cancel_fd);
+    close_fd(m->due_fd);
     close_fd(m->timer_fd);
     free(m->watches);
 }
@@ -74,10 +77,13 @@ void wait_begin(struct vfm_migration *m)
 {
     uint64_t count;
 
-    if (read(m->cancel_fd, &count, sizeof(count)) > 0)
-        m->cancelled = true;
-    if (read(m->timer_fd, &count, sizeof(count)) > 0)
+    if (m->timer_at <= clock_now()) {
+        if (read(m->timer_fd, &count, sizeof(count)) < 0)
+            count = 0; /* not yet, by its own clock: it will wake us again */
         m->timer_at = CLOCK_NEVER;
+    }
+    if (atomic_load(&m->cancelled) && !m->cancel_noticed)
+        m->cancel_noticed = read(m->cancel_fd, &count, sizeof(count)) > 0;
     m->wishes = (struct wishes){ .wake_at = CLOCK_NEVER };
 }
 
@@ -86,20 +92,18 @@ void wish_wake(struct vfm_migration *m, int64_t at)
     m->wishes.wake_at = clock_min(m->wishes.wake_at, at);
 }
 
+/* A deadline moves with every byte, and most never come: the timer is only
+ * moved to the front.  Waking up too early does no harm. */
 static void arm_timer(struct vfm_migration *m)
 {
     int64_t at = m->wishes.wake_at;
     struct itimerspec when = { 0 };
 
-    if (at == m->timer_at)
+    if (at >= m->timer_at || at <= 0)
         return;
     m->timer_at = at;
-    if (at <= 0)
-        at = 1; /* zero would disarm it */
-    if (at != CLOCK_NEVER) {
-        when.it_value.tv_sec = at / NS_PER_SEC;
-        when.it_value.tv_nsec = at % NS_PER_SEC;
-    }
+    when.it_value.tv_sec = at / NS_PER_SEC;
+    when.it_value.tv_nsec = at % NS_PER_SEC;
     timerfd_settime(m->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
@@ -136,36 +140,56 @@ static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
         n = merge(all, n, fds, device_wait_fds(m->members[i]->dev, fds, &at));
         wish_wake(m, at);
     }
+    /* What is due at once is no timer's business: one in the past costs as much
+     * as an interrupt. */
+    if (m->wishes.wake_at <= clock_now()) {
+        m->wishes.wake_at = 0;
+        all[n++] = (struct pollfd){ .fd = m->due_fd, .events = POLLIN };
+    }
     return n;
 }
 
-static bool is_among(int fd, const struct pollfd *all, int n)
+/* The entry of @fd among @fds, or NULL. */
+static const struct pollfd *find(int fd, const struct pollfd *fds, int n)
 {
     for (int i = 0; i < n; i++)
-        if (all[i].fd == fd)
-            return true;
-    return false;
+        if (fds[i].fd == fd)
+            return &fds[i];
+    return NULL;
+}
+
+/* Registers what has changed since the last time. */
+static int register_changes(struct vfm_migration *m, const struct pollfd *all,
+                            int n)
+{
+    struct watch *w = m->watches;
+
+    for (int i = 0; i < w->n; i++)
+        if (find(w->fds[i].fd, all, n) == NULL)
+            epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, w->fds[i].fd, NULL);
+    for (int i = 0; i < n; i++) {
+        const struct pollfd *old = find(all[i].fd, w->fds, w->n);
+        int ret = 0;
+
+        /* The bits of poll and epoll are the same. */
+        if (old == NULL || old->events != all[i].events)
+            ret = watch_fd(m, all[i].fd, (uint32_t)all[i].events);
+        if (ret < 0)
+            return ret;
+    }
+    memcpy(w->fds, all, (size_t)n * sizeof(*all));
+    w->n = n;
+    return 0;
 }
 
 int wait_update(struct vfm_migration *m, struct vfm_error *err)
 {
     struct pollfd all[MAX_WATCHES];
-    int n = gather(m, all);
+    int ret = register_changes(m, all, gather(m, all));
 
-    for (int i = 0; i < m->watches->n; i++)
-        if (!is_among(m->watches->fds[i], all, n))
-            epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, m->watches->fds[i], NULL);
-
-    m->watches->n = 0;
-    for (int i = 0; i < n; i++) {
-        /* The bits of poll and epoll are the same. */
-        int ret = watch_fd(m, all[i].fd, (uint32_t)all[i].events);
-
-        if (ret < 0)
-            return error_set(err, ret, "migration: cannot wait: %s",
-                             strerror(-ret));
-        m->watches->fds[m->watches->n++] = all[i].fd;
-    }
+    if (ret < 0)
+        return error_set(err, ret, "migration: cannot wait: %s",
+                         strerror(-ret));
     arm_timer(m);
     return 0;
 }
