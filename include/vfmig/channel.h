@@ -17,8 +17,9 @@
  *   file:PATH          a file.  Written under another name and renamed when it
  *                      is complete, mode 0600.  A FIFO or a device is written
  *                      in place.
- *   exec:COMMAND       the standard input and output of `sh -c COMMAND`, run
- *                      in a session of its own, without a terminal
+ *   exec:COMMAND       the standard input and output, one socket, of
+ *                      `sh -c COMMAND`, run in a session of its own, without
+ *                      a terminal; it inherits the standard error
  *
  * The sender connects, the receiver listens.  Sending and receiving never
  * wait (but a file's disk may be slow): -EAGAIN says that they would, and

@@ -59,6 +59,17 @@ static void judge(struct vfm_channel *ch, const siginfo_t *info)
             ch->name, info->si_status, strsignal(info->si_status));
 }
 
+/* Somebody else reaped the command. */
+static void lose_status(struct vfm_channel *ch, int code)
+{
+    struct command *cmd = ch->transport;
+
+    cmd->ended = true;
+    cmd->code = error_set(&cmd->why, -ECHILD,
+                          "%s: the command's exit status is unknown: %s",
+                          ch->name, strerror(-code));
+}
+
 /* Reaps the command if it has ended. */
 static void reap(struct vfm_channel *ch)
 {
@@ -71,14 +82,10 @@ static void reap(struct vfm_channel *ch)
     do
         ret = waitid(P_PIDFD, (id_t)ch->end_fd, &info, WEXITED | WNOHANG);
     while (ret < 0 && errno == EINTR);
-    if (ret < 0) {
-        cmd->ended = true;
-        cmd->code = error_set(&cmd->why, -ECHILD,
-                              "%s: the command's exit status is unknown: %s",
-                              ch->name, strerror(errno));
-    } else if (info.si_pid != 0) {
+    if (ret < 0)
+        lose_status(ch, -errno);
+    else if (info.si_pid != 0)
         judge(ch, &info);
-    }
 }
 
 static int exec_finish(struct vfm_channel *ch, struct vfm_error *err)
@@ -139,7 +146,8 @@ static void exec_close(struct vfm_channel *ch)
 
     if (!cmd->ended)
         end_command(ch);
-    close(ch->end_fd);
+    if (ch->end_fd >= 0)
+        close(ch->end_fd);
     free(cmd);
 }
 
@@ -210,6 +218,10 @@ static int start_command(struct vfm_channel *ch, const char *command, int fd)
     if (ch->end_fd >= 0)
         return 0;
     ret = -errno;
+    if (ret == -ESRCH) {
+        lose_status(ch, ret);
+        return 0;
+    }
     kill(-cmd->pid, SIGKILL);
     waitpid(cmd->pid, NULL, 0);
     return ret;
