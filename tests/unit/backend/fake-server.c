@@ -188,6 +188,8 @@ static void flush_out(struct fake_server *f)
 
 void fake_send(struct fake_server *f, const void *data, size_t size)
 {
+    if (size == 0)
+        return;
     f->out = realloc(f->out, f->out_size + size);
     assert(f->out != NULL);
     memcpy(f->out + f->out_size, data, size);
