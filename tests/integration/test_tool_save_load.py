@@ -59,6 +59,31 @@ def test_a_device_that_lies_about_its_size_is_saved_all_the_same(tmp_path,
         assert digest(saved) == digest(load(b, tmp_path / "state"))
 
 
+def test_how_a_device_is_talked_to_can_be_chosen(tmp_path):
+    slow = ",read-size=4096,read-depth=1,write-size=4K,write-depth=1"
+    fast = ",read-size=1M,read-depth=16,write-size=1M,write-depth=16"
+    with Device(tmp_path, "a") as a, Device(tmp_path, "b") as b:
+        a.set_state("STOP")
+        path = tmp_path / "state"
+        digests = set()
+        for keys in slow, fast:
+            saved = vfmig("save", "-d", a.word + keys, "--json",
+                          path).ok().json()
+            loaded = vfmig("load", "-d", b.word + keys, "--json",
+                           path).ok().json()
+            digests |= {digest(saved), digest(loaded)}
+        assert len(digests) == 1
+
+
+def test_a_device_that_does_not_answer_is_given_up_on_in_time(tmp_path):
+    with Device(tmp_path, "a", "--delay", "PRE_COPY:0,count=0") as device:
+        run = vfmig("save", "-d", device.word + ",state-timeout=200ms",
+                    "--json", tmp_path / "state", seconds=20).exits(3)
+    assert str(device.path) in run.error()
+    assert run.json()["outcome"] == "lost"
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_device_that_ran_may_be_left_stopped(tmp_path):
     with Device(tmp_path) as device:
         told = save(device, tmp_path / "state", "--stop")
