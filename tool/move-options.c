@@ -102,3 +102,12 @@ const struct args_option move_quiet = {
     .offset = offsetof(struct move_options, quiet),
     .help = "no progress bar, no summary",
 };
+
+const struct args_option move_verbose = {
+    .letter = 'v',
+    .name = "verbose",
+    .take = args_take_flag,
+    .offset = offsetof(struct move_options, verbose),
+    .help = "a line on standard error for every stage and every state that a "
+            "device enters",
+};

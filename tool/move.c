@@ -166,13 +166,28 @@ static int open_channel(struct run *run, struct vfm_error *err)
     return ret;
 }
 
+/* Each line leaves at once: somebody waits for it. */
+static void say_step(const struct vfm_event *event)
+{
+    if (event->kind == VFM_EVENT_STAGE)
+        fprintf(stderr, "stage %s\n", vfm_stage_name(event->stage));
+    else
+        fprintf(stderr, "device %s %s\n", event->device,
+                vfm_state_name(event->state));
+    fflush(stderr);
+}
+
 static void take_event(void *opaque, const struct vfm_event *event)
 {
     struct run *run = opaque;
 
-    if (event->kind != VFM_EVENT_WARNING)
+    if (event->kind != VFM_EVENT_WARNING && !run->move->options.verbose)
         return;
     progress_clear(&run->bar);
+    if (event->kind != VFM_EVENT_WARNING) {
+        say_step(event);
+        return;
+    }
     say_warning("%s", event->text);
     report_add_warning(&run->report, event->text);
 }

@@ -33,6 +33,7 @@ struct move_options {
 
     bool json;
     bool quiet;
+    bool verbose;
 };
 
 /* Entries of the commands' tables; they fill in a struct move_options. */
@@ -46,6 +47,7 @@ extern const struct args_option move_max_bandwidth;
 extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;
+extern const struct args_option move_verbose;
 
 /* What a sender or a file is given: long enough to start the other side by
  * hand. */

@@ -34,6 +34,7 @@ static const struct args_option *const options[] = {
     &machine,
     &move_json,
     &move_quiet,
+    &move_verbose,
     NULL,
 };
 

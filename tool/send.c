@@ -37,6 +37,7 @@ static const struct args_option *const options[] = {
     &machine,
     &move_json,
     &move_quiet,
+    &move_verbose,
     NULL,
 };
 
