@@ -64,11 +64,45 @@ static void remove_at(struct dma *d, size_t i)
 
 void dma_drop(struct dma *d)
 {
+    log_stop(d);
     for (size_t i = 0; i < d->count; i++)
         release(d, &d->mappings[i]);
     free(d->mappings);
-    log_stop(d);
     dma_init(d);
+}
+
+/*
+ * A file that the client truncates under a mapping turns an access into
+ * SIGBUS.  While one is under way, the handler leaves it by a jump.
+ */
+static sigjmp_buf bus_error;
+static volatile sig_atomic_t accessing;
+
+static void on_bus_error(int number)
+{
+    if (accessing)
+        siglongjmp(bus_error, 1);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void catch_bus_errors(void)
+{
+    struct sigaction action = { .sa_handler = on_bus_error };
+
+    sigaction(SIGBUS, &action, NULL);
+}
+
+static int copy(void *to, const void *from, size_t size)
+{
+    if (sigsetjmp(bus_error, 1) != 0) {
+        accessing = 0;
+        return -EFAULT;
+    }
+    accessing = 1;
+    memcpy(to, from, size);
+    accessing = 0;
+    return 0;
 }
 
 static int map_memory(struct mapping *m, int fd)
@@ -90,6 +124,7 @@ static int map_memory(struct mapping *m, int fd)
     if (p == MAP_FAILED)
         return -errno;
     m->memory = p;
+    catch_bus_errors();
     return 0;
 }
 
@@ -175,44 +210,6 @@ int dma_unmap(struct dma *d, uint64_t iova, uint64_t size)
         d->mappings[i].size != size)
         return -ENOENT;
     remove_at(d, i);
-    return 0;
-}
-
-/*
- * A file that the client truncates under a mapping turns an access into
- * SIGBUS.  While one is under way, the handler leaves it by a jump.
- */
-static sigjmp_buf bus_error;
-static volatile sig_atomic_t accessing;
-
-static void on_bus_error(int number)
-{
-    if (accessing)
-        siglongjmp(bus_error, 1);
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-static void catch_bus_errors(void)
-{
-    static bool done;
-    struct sigaction action = { .sa_handler = on_bus_error };
-
-    if (!done)
-        sigaction(SIGBUS, &action, NULL);
-    done = true;
-}
-
-static int copy(void *to, const void *from, size_t size)
-{
-    catch_bus_errors();
-    if (sigsetjmp(bus_error, 1) != 0) {
-        accessing = 0;
-        return -EFAULT;
-    }
-    accessing = 1;
-    memcpy(to, from, size);
-    accessing = 0;
     return 0;
 }
 

@@ -108,7 +108,7 @@ int main(int argc, char *argv[])
     int signals;
     int ret;
 
-    if (options_parse(&options, argc, argv, &err) < 0) {
+    if (options_parse(&options, argc, (const char *const *)argv, &err) < 0) {
         complain(&err);
         return EXIT_USAGE;
     }

@@ -298,8 +298,8 @@ static const struct option *find(const char *word)
 }
 
 /* Parses the option at argv[*i], and steps over its value. */
-static int parse_one(struct options *o, int *i, int argc, char *const argv[],
-                     struct vfm_error *err)
+static int parse_one(struct options *o, int *i, int argc,
+                     const char *const argv[], struct vfm_error *err)
 {
     const struct option *option = find(argv[*i]);
     const char *value;
@@ -362,7 +362,7 @@ static int check(struct options *o, struct vfm_error *err)
     return check_sizes(o, err);
 }
 
-int options_parse(struct options *o, int argc, char *const argv[],
+int options_parse(struct options *o, int argc, const char *const argv[],
                   struct vfm_error *err)
 {
     options_default(o);

@@ -63,7 +63,7 @@ void options_default(struct options *o);
 
 /* Decodes a command line into @o, which may be half filled on failure.
  * Returns 0 or -EINVAL. */
-int options_parse(struct options *o, int argc, char *const argv[],
+int options_parse(struct options *o, int argc, const char *const argv[],
                   struct vfm_error *err);
 
 /* The text of --help. */
