@@ -247,6 +247,27 @@ static void a_command_has_time_to_clean_up(void **state)
     expect_file(path_of("out"), "bye\n");
 }
 
+/* The shell is the first to go; what it started is not killed with it. */
+static void what_the_command_started_has_time_to_clean_up(void **state)
+{
+    int fd = watch_processes();
+    char text[URI_LEN / 2];
+    struct vfm_channel *ch;
+
+    (void)state;
+    snprintf(text, sizeof(text),
+             "(trap 'until grep -q \") Z \" /proc/$$/stat; do :; done; "
+             "echo bye > %s; exit 0' TERM; exec 9>",
+             path_of("out"));
+    ch = connect_to(command(text, path_of("alive"),
+                            "; echo ready >&9; while :; do read line; done)"
+                            " | cat"));
+    expect_ready(fd);
+    close_command(ch);
+    expect_none_left(fd);
+    expect_file(path_of("out"), "bye\n");
+}
+
 static void a_command_leads_a_session_of_its_own(void **state)
 {
     struct vfm_channel *ch = accept_at(
@@ -339,6 +360,7 @@ int main(void)
         CHANNEL_TEST(closing_ends_everything_that_the_command_started),
         CHANNEL_TEST(a_command_that_ignores_the_request_is_killed),
         CHANNEL_TEST(a_command_has_time_to_clean_up),
+        CHANNEL_TEST(what_the_command_started_has_time_to_clean_up),
         CHANNEL_TEST(a_command_leads_a_session_of_its_own),
         CHANNEL_TEST(a_command_inherits_no_descriptor_of_the_host),
         CHANNEL_TEST(a_command_finds_signals_as_usual),
