@@ -30,6 +30,19 @@ def test_done_is_0_and_summed_up(tmp_path):
     assert lines[1].startswith("received 1.")
 
 
+def test_verbose_says_every_stage_and_state(tmp_path):
+    with Device(tmp_path) as device:
+        run = vfmig("save", "-v", "-d", device.word, tmp_path / "state").ok()
+    lines = run.stderr.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("stage ")] == [
+        "hello", "setup", "pre-copy", "stop", "complete", "check", "loaded",
+        "yours", "start", "cleanup", "done"]
+    states = [line.split()[2] for line in lines if line.startswith("device ")]
+    assert states[0] == "PRE_COPY"
+    assert states[-1] == "RUNNING"
+    assert "STOP_COPY" in states
+
+
 def test_failed_is_1_and_the_device_is_where_it_was(tmp_path):
     with Device(tmp_path, "a", "--fail", "STOP_COPY") as device:
         run = vfmig("save", "-d", device.word, "--json",
