@@ -20,7 +20,8 @@ export UBSAN_OPTIONS ?= print_stacktrace=1
 export FUZZ_SECONDS JOBS
 
 # $(call setup,FOLDER,COMPILER,OPTIONS): works on a folder of any age.
-setup = if [ -e $(1)/build.ninja ]; then meson configure $(1) $(3); \
+setup = if [ -e $(1)/build.ninja ]; then \
+            $(if $(strip $(3)),meson configure $(1) $(3),true); \
         else CC=$(2) meson setup $(1) -Dwerror=$(WERROR) $(3); fi
 test = meson test -C $(1) --print-errorlogs --num-processes $(JOBS)
 

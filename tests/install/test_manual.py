@@ -74,18 +74,20 @@ def first_minutes():
 
 
 def test_the_first_five_minutes_of_the_readme_work(tmp_path):
-    script = subprocess.Popen(["bash", "-c", first_minutes()], text=True,
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT,
-                              env={**os.environ, "TMPDIR": str(tmp_path)},
-                              start_new_session=True)
+    log = tmp_path / "output"
+    # What it leaves running when it fails ends with its session.
+    with log.open("w") as output:
+        script = subprocess.Popen(["bash", "-c", first_minutes()],
+                                  stdout=output, stderr=subprocess.STDOUT,
+                                  env={**os.environ, "TMPDIR": str(tmp_path)},
+                                  start_new_session=True)
     try:
-        output, _ = script.communicate(timeout=DEADLINE_S)
+        status = script.wait(DEADLINE_S)
     finally:
         try:
             os.killpg(script.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    assert script.returncode == 0, output
-    states = re.findall(r"\b(?:RUNNING|STOP)$", output, re.M)
-    assert states[-2:] == ["STOP", "RUNNING"], output
+    assert status == 0, log.read_text()
+    states = re.findall(r"\b(?:RUNNING|STOP)$", log.read_text(), re.M)
+    assert states[-2:] == ["STOP", "RUNNING"], log.read_text()
