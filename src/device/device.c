@@ -96,10 +96,13 @@ static void enter_state(struct vfm_device *dev, enum vfm_state now,
                         bool continued)
 {
     enum session session = state_session(now);
+    /* Moving between the states of a session does not open it again. */
+    bool lost =
+        dev->session == SESSION_NONE && state_session(dev->state) == session;
 
     if (session != dev->session)
         end_session(dev);
-    if (continued)
+    if (continued && !lost)
         dev->session = session;
     dev->state = now;
 }

@@ -118,6 +118,7 @@ enum recovery_step {
 struct device_recovery {
     enum recovery_step step;
     enum vfm_state fallback;
+    bool discards; /* what the device holds must not run */
     enum vfm_recovery how;
     struct vfm_error why; /* the fallback, then the reset, did not work */
 };
@@ -174,7 +175,9 @@ int device_call_finish(struct vfm_device *dev, struct device_call *result,
  * became of the device to @err: @how, the worst if it took several of them.
  */
 void device_recover_start(struct vfm_device *dev, enum vfm_state fallback);
-/* The same, but by a reset at once: what the device holds is not wanted. */
+/* The same, but by a reset at once: what the device holds is not wanted.  Where
+ * a reset does not make it run it is left in STOP, whatever @fallback says: it
+ * may hold all of it still. */
 void device_recover_by_reset_start(struct vfm_device *dev,
                                    enum vfm_state fallback);
 int device_recover_finish(struct vfm_device *dev, enum vfm_recovery *how);

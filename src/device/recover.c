@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "device/device.h"
+#include "device/state.h"
 #include "util/error.h"
 
 static void end_recovery(struct device_recovery *r, enum vfm_recovery how)
@@ -58,6 +59,8 @@ static void start_returning(struct vfm_device *dev)
     struct device_recovery *r = &dev->recovery;
 
     r->step = RECOVERY_RETURNING;
+    if (r->discards && !state_is_running(dev->state))
+        r->fallback = VFM_STATE_STOP;
     returned(dev, device_set_state_start(dev, r->fallback, &r->why));
 }
 
@@ -76,7 +79,8 @@ void device_recover_start(struct vfm_device *dev, enum vfm_state fallback)
 void device_recover_by_reset_start(struct vfm_device *dev,
                                    enum vfm_state fallback)
 {
-    dev->recovery = (struct device_recovery){ .fallback = fallback };
+    dev->recovery =
+        (struct device_recovery){ .fallback = fallback, .discards = true };
     start_reset(dev);
 }
 
