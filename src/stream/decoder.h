@@ -123,6 +123,8 @@ extern const struct step step_item;
 extern const struct step step_done;
 extern const struct step step_section_begin;
 extern const struct step step_section_end;
+/* As that, but the footer was read with the body and was right. */
+extern const struct step step_section_end_read;
 extern const struct step step_vfio_tag;
 extern const struct step step_ram_word;
 extern const struct step step_opaque;

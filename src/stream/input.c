@@ -22,6 +22,7 @@ void input_feed(struct input *in, const void *window, size_t len)
 {
     in->window = window;
     in->len = len;
+    in->moved = 0;
 }
 
 size_t input_available(const struct input *in)
@@ -56,6 +57,7 @@ static int keep(struct input *in, size_t len)
         return ret;
     memcpy(in->pending + in->pending_len, in->window, len);
     in->pending_len += len;
+    in->moved += len;
     in->window += len;
     in->len -= len;
     return 0;
@@ -82,18 +84,17 @@ int input_need(struct input *in, size_t len, const uint8_t **p)
 
 void input_consume(struct input *in, size_t len)
 {
-    in->offset += len;
-    if (in->pending_len > len) {
-        in->window -= in->pending_len - len;
-        in->len += in->pending_len - len;
-        in->pending_len = 0;
-        return;
-    }
-    len -= in->pending_len;
+    size_t surplus = in->pending_len > len ? in->pending_len - len : 0;
+    size_t from_window = len - (in->pending_len - surplus);
+
+    assert(surplus <= in->moved && from_window <= in->len);
+    in->window += from_window;
+    in->len -= from_window;
+    in->window -= surplus;
+    in->len += surplus;
     in->pending_len = 0;
-    assert(len <= in->len);
-    in->window += len;
-    in->len -= len;
+    in->moved = 0;
+    in->offset += len;
 }
 
 size_t input_take(struct input *in, uint64_t max, const uint8_t **p)

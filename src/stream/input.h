@@ -23,6 +23,7 @@ struct input {
     uint8_t *pending; /* not consumed, in front of the window */
     size_t pending_len;
     size_t pending_size;
+    size_t moved; /* from this window to pending, so far */
 };
 
 void input_free(struct input *in);
@@ -42,7 +43,7 @@ int input_need(struct input *in, size_t len, const uint8_t **p);
 size_t input_available(const struct input *in);
 
 /* Consumes @len bytes that were shown by input_need().  More may have been
- * shown: what is left goes back to the window. */
+ * shown, if they came with this window: they go back to it. */
 void input_consume(struct input *in, size_t len);
 
 /* Consumes at most @max bytes of the window; returns how many.  Nothing may

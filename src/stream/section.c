@@ -317,9 +317,9 @@ static int check_footer(struct vfm_decoder *dec, const uint8_t *p)
 }
 
 /* A length that the vmdescription tells must be the true one. */
-static int check_length(struct vfm_decoder *dec)
+static int check_length(struct vfm_decoder *dec, uint64_t end)
 {
-    uint64_t bytes = dec->in.offset - dec->body;
+    uint64_t bytes = end - dec->body;
     uint64_t told;
 
     if (dec->sizes == NULL || dec->type != VFM_SECTION_FULL)
@@ -327,15 +327,30 @@ static int check_length(struct vfm_decoder *dec)
     told = dec->sizes->sections[dec->num_full - 1].bytes;
     if (bytes == told)
         return 0;
-    return decoder_fail_section(dec, -EBADMSG, dec->in.offset,
+    return decoder_fail_section(dec, -EBADMSG, end,
                                 "it has %" PRIu64 " bytes, but %" PRIu64
                                 " by the vmdescription",
                                 bytes, told);
 }
 
+/* The body has ended at @end, and the footer is read, if there is one. */
+static int end_section(struct vfm_decoder *dec, struct vfm_stream_event *ev,
+                       uint64_t end)
+{
+    int ret = check_length(dec, end);
+
+    if (ret < 0)
+        return ret;
+    decoder_event(dec, ev, VFM_STREAM_SECTION_END, end);
+    ev->u.section_end.bytes = end - dec->body;
+    ev->u.section_end.footer = dec->footers == FOOTERS_PRESENT;
+    dec->type = (enum vfm_section_type)0;
+    return decoder_go(dec, &step_item, STEP_EVENT);
+}
+
 static int run_section_end(struct vfm_decoder *dec, struct vfm_stream_event *ev)
 {
-    uint64_t at = dec->in.offset;
+    uint64_t end = dec->in.offset;
     const uint8_t *p;
     int ret = input_need(&dec->in, 1, &p);
 
@@ -349,22 +364,25 @@ static int run_section_end(struct vfm_decoder *dec, struct vfm_stream_event *ev)
         ret = input_need(&dec->in, p[0] == ITEM_FOOTER ? FOOTER_BYTES : 1, &p);
     if (ret <= 0)
         return ret;
-    ret = check_length(dec);
-    if (ret == 0 && dec->footers == FOOTERS_PRESENT)
+    if (dec->footers == FOOTERS_PRESENT) {
         ret = check_footer(dec, p);
-    if (ret < 0)
-        return ret;
-
-    decoder_event(dec, ev, VFM_STREAM_SECTION_END, at);
-    ev->u.section_end.bytes = at - dec->body;
-    ev->u.section_end.footer = dec->footers == FOOTERS_PRESENT;
-    if (dec->footers == FOOTERS_PRESENT)
+        if (ret < 0)
+            return ret;
         input_consume(&dec->in, FOOTER_BYTES);
-    dec->type = (enum vfm_section_type)0;
-    return decoder_go(dec, &step_item, STEP_EVENT);
+    }
+    return end_section(dec, ev, end);
 }
 
 const struct step step_section_end = { "its footer", run_section_end };
+
+static int run_section_end_read(struct vfm_decoder *dec,
+                                struct vfm_stream_event *ev)
+{
+    return end_section(dec, ev, dec->in.offset - FOOTER_BYTES);
+}
+
+const struct step step_section_end_read = { "its footer",
+                                            run_section_end_read };
 
 /* ---------------------------------------------------------------------- */
 

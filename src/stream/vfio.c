@@ -173,14 +173,17 @@ static bool ends_config(struct vfm_decoder *dec, const uint8_t *p)
             get_be32(p + VFIO_TAG_BYTES + 1) == decoder_section(dec)->id);
 }
 
+/* All that was looked at is consumed, or it would be looked at twice. */
 static int config_event(struct vfm_decoder *dec, struct vfm_stream_event *ev,
-                        const uint8_t *p, size_t len)
+                        const uint8_t *p, size_t len, size_t tail)
 {
     decoder_event(dec, ev, VFM_STREAM_VFIO_CONFIG, dec->in.offset);
     ev->data = p;
     ev->len = len;
-    input_consume(&dec->in, len + VFIO_TAG_BYTES);
-    return decoder_go(dec, &step_section_end, STEP_EVENT);
+    input_consume(&dec->in, len + tail);
+    return decoder_go(
+        dec, tail > VFIO_TAG_BYTES ? &step_section_end_read : &step_section_end,
+        STEP_EVENT);
 }
 
 static int run_config(struct vfm_decoder *dec, struct vfm_stream_event *ev)
@@ -199,7 +202,7 @@ static int run_config(struct vfm_decoder *dec, struct vfm_stream_event *ev)
         return ret;
     for (; dec->config_scanned + tail <= have; dec->config_scanned++)
         if (ends_config(dec, p + dec->config_scanned))
-            return config_event(dec, ev, p, dec->config_scanned);
+            return config_event(dec, ev, p, dec->config_scanned, tail);
     if (have == limit)
         return decoder_fail_section(dec, -E2BIG, dec->in.offset,
                                     "no end of the record CONFIG within %d "
