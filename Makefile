@@ -74,10 +74,9 @@ clang: packages-check packages-lint
 	ninja -C $(BUILD)-clang -j $(JOBS)
 	$(call test,$(BUILD)-clang)
 
-# libFuzzer needs clang; its own -fsanitize=fuzzer is in tests/fuzz.
+# libFuzzer needs clang; tests/fuzz says how its targets are instrumented.
 fuzz: packages-check packages-lint
-	$(call setup,$(BUILD)-fuzz,clang,$(SANITIZE) -Dfuzz=true)
-	ninja -C $(BUILD)-fuzz -j $(JOBS)
+	$(call setup,$(BUILD)-fuzz,clang,-Dfuzz=true)
 	scripts/fuzz $(BUILD)-fuzz
 
 # The checks need what the compiler was told (clang's folder) and the library.
