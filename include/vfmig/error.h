@@ -11,8 +11,8 @@
  * `struct vfm_error *` accepts NULL for "the return value is enough".
  */
 struct vfm_error {
-    int code;          /* negative errno value, the same that was returned */
-    char message[252]; /* one sentence, no newline, always terminated */
+    int code;           /* negative errno value, the same that was returned */
+    char message[1020]; /* one sentence, no newline, always terminated */
 };
 
 #endif /* VFM_ERROR_H */

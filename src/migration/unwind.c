@@ -117,6 +117,17 @@ static bool is_lost(const struct member *member)
            member->recovery == VFM_RECOVERY_FAILED;
 }
 
+/* Says what became of the devices that are lost, or of the others. */
+static void describe(struct vfm_migration *m, bool lost)
+{
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const struct member *member = m->members[i];
+
+        if (member->touched && is_lost(member) == lost)
+            device_recover_describe(member->dev, member->recovery, &m->failure);
+    }
+}
+
 /* Says what became of the devices, and who owns them. */
 static void conclude(struct vfm_migration *m)
 {
@@ -124,13 +135,14 @@ static void conclude(struct vfm_migration *m)
     for (unsigned int i = 0; i < m->num_members; i++) {
         const struct member *member = m->members[i];
 
-        if (!member->touched)
-            continue;
-        device_recover_describe(member->dev, member->recovery, &m->failure);
-        if (is_source(m) ? is_lost(member)
-                         : member->recovery == VFM_RECOVERY_FAILED)
+        if (member->touched &&
+            (is_source(m) ? is_lost(member)
+                          : member->recovery == VFM_RECOVERY_FAILED))
             m->outcome = VFM_OUTCOME_LOST;
     }
+    /* If a sentence cannot hold them all, it holds the bad news. */
+    describe(m, true);
+    describe(m, false);
 }
 
 /* The VM that was stopped goes on, unless a device of it is gone. */
