@@ -12,6 +12,13 @@
 /* How much the newest sample counts: one part in this many. */
 #define RATE_WEIGHT      4
 
+uint64_t policy_add(uint64_t a, uint64_t b)
+{
+    uint64_t sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? POLICY_UNKNOWN : sum;
+}
+
 uint64_t policy_remaining(uint64_t data_size, uint64_t precopy_bytes)
 {
     if (data_size != POLICY_UNKNOWN && data_size > POLICY_PLAUSIBLE_BYTES)
@@ -27,13 +34,22 @@ uint64_t policy_remaining(uint64_t data_size, uint64_t precopy_bytes)
     return data_size > precopy_bytes ? data_size : precopy_bytes;
 }
 
+/* @a times @b over @c, and not more than a number of ours can be: some of what
+ * goes in here is a peer's word. */
+static uint64_t scale(uint64_t a, uint64_t b, uint64_t c)
+{
+    double result = (double)a * (double)b / (double)c;
+
+    return result < 0x1p63 ? (uint64_t)result : UINT64_C(1) << 63;
+}
+
 bool policy_rate_add(struct policy_rate *rate, uint64_t bytes, uint64_t ns)
 {
     uint64_t sample;
 
     if (bytes < SAMPLE_MIN_BYTES || ns == 0)
         return false;
-    sample = (uint64_t)((double)bytes * (double)NS_PER_SEC / (double)ns);
+    sample = scale(bytes, NS_PER_SEC, ns);
     if (rate->bytes_per_sec == 0)
         rate->bytes_per_sec = sample;
     else
@@ -48,13 +64,7 @@ static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_sec)
 {
     if (bytes == POLICY_UNKNOWN || bytes_per_sec == 0)
         return bytes == 0 ? 0 : POLICY_UNKNOWN;
-    return (uint64_t)((double)bytes * (double)NS_PER_SEC /
-                      (double)bytes_per_sec);
-}
-
-static uint64_t add_time(uint64_t a, uint64_t b)
-{
-    return a == POLICY_UNKNOWN || b == POLICY_UNKNOWN ? POLICY_UNKNOWN : a + b;
+    return scale(bytes, NS_PER_SEC, bytes_per_sec);
 }
 
 /* Whether stopping now keeps within the limit, or as near to it as waiting
@@ -70,7 +80,7 @@ static bool fits(const struct policy_input *in, uint64_t expected_ns)
     if (expected_ns <= in->limit_ns)
         return in->drained || in->remaining >= in->remaining_before;
     floor_ns =
-        add_time(time_for(in->irreducible, in->bytes_per_sec), in->fixed_ns);
+        policy_add(time_for(in->irreducible, in->bytes_per_sec), in->fixed_ns);
     return floor_ns > in->limit_ns && in->drained;
 }
 
@@ -79,7 +89,7 @@ struct policy_decision policy_decide(const struct policy_input *in)
     struct policy_decision d = { .verdict = POLICY_CONTINUE };
 
     d.expected_ns =
-        add_time(time_for(in->remaining, in->bytes_per_sec), in->fixed_ns);
+        policy_add(time_for(in->remaining, in->bytes_per_sec), in->fixed_ns);
     if (!in->initial_pending && fits(in, d.expected_ns)) {
         d.verdict = POLICY_SWITCH;
     } else if (in->elapsed_ns >= in->timeout_ns) {

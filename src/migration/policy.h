@@ -59,6 +59,9 @@ struct policy_decision {
 
 struct policy_decision policy_decide(const struct policy_input *in);
 
+/* The sum; POLICY_UNKNOWN if one of them is, or if it is no number of ours. */
+uint64_t policy_add(uint64_t a, uint64_t b);
+
 /*
  * What a device says is left, from its two answers, either of which may be
  * POLICY_UNKNOWN: the larger one that is plausible.  A size of 0 beside no

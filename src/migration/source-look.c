@@ -103,9 +103,16 @@ int source_look(struct vfm_migration *m, struct vfm_error *err)
     return busy;
 }
 
-static uint64_t add_size(uint64_t a, uint64_t b)
+/* Whether initial data is still to be sent, or to be announced as complete.  A
+ * device that claims what cannot be, or does not answer, cannot tell, and is
+ * not waited for. */
+static bool initial_is_pending(const struct vfm_migration *m,
+                               const struct member *member)
 {
-    return a == POLICY_UNKNOWN || b == POLICY_UNKNOWN ? POLICY_UNKNOWN : a + b;
+    if (member->precopy_initial > POLICY_PLAUSIBLE_BYTES)
+        return false;
+    return member->precopy_initial > 0 ||
+           (peer_is(m, VFM_PEER_VFMIG) && !member->initial_announced);
 }
 
 void source_sum_up(struct vfm_migration *m, struct policy_input *in)
@@ -118,20 +125,15 @@ void source_sum_up(struct vfm_migration *m, struct policy_input *in)
         const struct member *member = m->members[i];
         uint64_t left = policy_remaining(
             member->data_size,
-            add_size(member->precopy_initial, member->precopy_dirty));
+            policy_add(member->precopy_initial, member->precopy_dirty));
 
-        in->remaining = add_size(in->remaining, left);
+        in->remaining = policy_add(in->remaining, left);
         if (!pre_copies(member)) {
-            in->irreducible = add_size(in->irreducible, left);
+            in->irreducible = policy_add(in->irreducible, left);
             continue;
         }
         in->drained = in->drained && member->drained;
-        if (peer_is(m, VFM_PEER_VFMIG) && !member->initial_announced &&
-            member->dev->info.has_precopy_info)
-            in->initial_pending = true;
-        if (member->precopy_initial != POLICY_UNKNOWN &&
-            member->precopy_initial > 0 &&
-            member->precopy_initial <= POLICY_PLAUSIBLE_BYTES)
+        if (initial_is_pending(m, member))
             in->initial_pending = true;
     }
 }

@@ -1,0 +1,541 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Whole migrations in which nothing goes wrong: every kind of device arrives
+ * with every byte, and the figures say what happened.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "pair.h"
+#include "util/digest.h"
+
+static struct pair p;
+
+static const uint64_t features[] = { PAIR_SC, PAIR_PRE, PAIR_P2P, PAIR_ALL };
+#define NUM_FEATURES (sizeof(features) / sizeof(features[0]))
+
+static void check_digest(const struct pair *pair, unsigned int i)
+{
+    struct digest *digest = digest_new();
+    char hex[DIGEST_HEX_SIZE];
+
+    digest_update(digest, pair_data + i, pair->setup.size + i);
+    digest_hex(digest, hex);
+    digest_free(digest);
+    assert_string_equal(pair->source.digests[i], hex);
+    assert_string_equal(pair->target.digests[i], hex);
+}
+
+static void check_figures(const struct pair *pair)
+{
+    const struct pair_setup *s = &pair->setup;
+    uint64_t all = 0;
+
+    for (unsigned int i = 0; i < s->num_devices; i++) {
+        const struct vfm_device_stats *from = &pair->source.stats[i];
+        const struct vfm_device_stats *to = &pair->target.stats[i];
+
+        assert_int_equal(from->pre_copy_bytes + from->stop_copy_bytes,
+                         s->size + i);
+        assert_int_equal(from->pre_copy_bytes, to->pre_copy_bytes);
+        assert_int_equal(from->stop_copy_bytes, to->stop_copy_bytes);
+        assert_int_equal(from->config_bytes, to->config_bytes);
+        assert_int_equal(from->config_bytes > 0, s->config_size > 0);
+        all += s->size + i;
+        check_digest(pair, i);
+    }
+    assert_int_equal(pair->source.progress.device_bytes, all);
+    assert_int_equal(pair->target.progress.device_bytes, all);
+    assert_int_equal(pair->target.progress.stream_bytes,
+                     pair->source.progress.stream_bytes);
+}
+
+static void check_times(const struct pair_side *side)
+{
+    const struct vfm_progress *pr = &side->progress;
+    uint64_t all = 0;
+
+    for (unsigned int i = 0; i < VFM_STAGE_DONE; i++) {
+        assert_true(pr->stage_ns[i] <= pr->elapsed_ns);
+        all += pr->stage_ns[i];
+    }
+    /* What the target spends in `check` the source gets told. */
+    assert_true(all <= pr->elapsed_ns);
+    assert_true(all + 1000000 >= pr->elapsed_ns / 2);
+    assert_true(pr->downtime_ns > 0);
+    assert_true(pr->downtime_ns <= pr->elapsed_ns);
+    assert_int_equal(side->stage, VFM_STAGE_DONE);
+    assert_int_equal(side->stages_seen, (2U << VFM_STAGE_DONE) - 1);
+}
+
+static void succeed(const struct pair_setup *setup)
+{
+    pair_init(&p, setup);
+    pair_succeeds(&p);
+    check_figures(&p);
+    check_times(&p.source);
+    check_times(&p.target);
+    pair_close(&p);
+}
+
+static void a_device_of_any_features_arrives(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < NUM_FEATURES; f++) {
+        struct pair_setup s = {
+            .migration = features[f],
+            .num_devices = 1,
+            .size = 100000,
+            .pre_copy_size = 60000,
+            .initial_size = 20000,
+        };
+
+        succeed(&s);
+        s.no_data_size = true;
+        succeed(&s);
+        s.no_precopy_info = true;
+        succeed(&s);
+        s.no_data_size = false;
+        succeed(&s);
+    }
+}
+
+static void a_device_that_begins_anew_arrives(void **state)
+{
+    (void)state;
+    succeed(&(struct pair_setup){ .migration = PAIR_ALL,
+                                  .num_devices = 1,
+                                  .size = 100000,
+                                  .pre_copy_size = 60000,
+                                  .initial_size = 20000,
+                                  .reinit_size = 10000 });
+}
+
+static void states_of_every_size_arrive(void **state)
+{
+    static const size_t sizes[] = { 0,    1,       4095,         4096,
+                                    4097, 1 << 20, PAIR_DATA_MAX };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct pair_setup s = {
+            .migration = PAIR_SC,
+            .num_devices = 1,
+            .size = sizes[i],
+            .piece = sizes[i] > 100000 ? 65536 : 0,
+        };
+
+        succeed(&s);
+        s.migration = PAIR_ALL;
+        succeed(&s);
+        s.pre_copy_size = s.size;
+        succeed(&s);
+        s.initial_size = s.size;
+        succeed(&s);
+    }
+}
+
+static void three_devices_arrive_together(void **state)
+{
+    struct pair_setup s = {
+        .migration = PAIR_P2P,
+        .num_devices = 3,
+        .size = 50000,
+        .pre_copy_size = 30000,
+        .initial_size = 10000,
+        .config_size = 256,
+    };
+
+    (void)state;
+    succeed(&s);
+    s.migration = PAIR_ALL;
+    succeed(&s);
+    s.target_first = true;
+    succeed(&s);
+    s.delay = 2;
+    s.io_delay = 3;
+    succeed(&s);
+}
+
+/* Where one of several stands when another one stops or starts. */
+static void several_devices_are_quiet_before_one_stops_or_runs(void **state)
+{
+    const struct pair_setup s = { .migration = PAIR_P2P,
+                                  .num_devices = 2,
+                                  .size = 10 };
+
+    (void)state;
+    pair_init(&p, &s);
+    pair_succeeds(&p);
+    for (unsigned int i = 0; i < 2; i++) {
+        const struct fake_device *src = &p.source.devices[i];
+        const struct fake_device *dst = &p.target.devices[i];
+
+        assert_int_equal(src->num_went, 3);
+        assert_int_equal(src->went[0], VFM_STATE_RUNNING_P2P);
+        assert_int_equal(src->went[1], VFM_STATE_STOP_COPY);
+        assert_int_equal(src->went[2], VFM_STATE_STOP);
+        assert_int_equal(dst->num_went, 4);
+        assert_int_equal(dst->went[0], VFM_STATE_RESUMING);
+        assert_int_equal(dst->went[1], VFM_STATE_STOP);
+        assert_int_equal(dst->went[2], VFM_STATE_RUNNING_P2P);
+        assert_int_equal(dst->went[3], VFM_STATE_RUNNING);
+    }
+    pair_close(&p);
+}
+
+static void a_single_device_takes_the_direct_way(void **state)
+{
+    const struct pair_setup s = { .migration = PAIR_ALL,
+                                  .num_devices = 1,
+                                  .size = 10 };
+    const struct fake_device *src = &p.source.devices[0];
+
+    (void)state;
+    pair_init(&p, &s);
+    pair_succeeds(&p);
+    assert_int_equal(src->num_went, 3);
+    assert_int_equal(src->went[0], VFM_STATE_PRE_COPY);
+    assert_int_equal(src->went[1], VFM_STATE_STOP_COPY);
+    assert_int_equal(src->went[2], VFM_STATE_STOP);
+    pair_close(&p);
+}
+
+static void slow_devices_arrive(void **state)
+{
+    struct pair_setup s = {
+        .migration = PAIR_ALL,
+        .num_devices = 1,
+        .size = 20000,
+        .pre_copy_size = 10000,
+        .config_size = 4096,
+        .delay = 5,
+        .io_delay = 5,
+        .piece = 1000,
+    };
+
+    (void)state;
+    succeed(&s);
+    s.target_first = true;
+    succeed(&s);
+}
+
+static void the_bulk_travels_while_the_device_runs(void **state)
+{
+    const struct pair_setup s = { .migration = PAIR_ALL,
+                                  .num_devices = 1,
+                                  .size = 100000,
+                                  .pre_copy_size = 90000 };
+
+    (void)state;
+    pair_init(&p, &s);
+    pair_succeeds(&p);
+    assert_int_equal(p.source.stats[0].pre_copy_bytes, 90000);
+    assert_int_equal(p.target.stats[0].pre_copy_bytes, 90000);
+    assert_int_equal(p.source.stats[0].stop_copy_bytes, 10000);
+    pair_close(&p);
+}
+
+static void the_vm_stops_before_its_devices_and_starts_after_them(void **state)
+{
+    struct pair_setup s = { .migration = PAIR_ALL,
+                            .num_devices = 3,
+                            .size = 1000 };
+
+    (void)state;
+    pair_init(&p, &s);
+    pair_succeeds(&p);
+    assert_int_equal(p.source.vm_stops, 1);
+    assert_int_equal(p.source.vm_starts, 0);
+    assert_int_equal(p.target.vm_stops, 0);
+    assert_int_equal(p.target.vm_starts, 1);
+    assert_false(p.vm_order_broken);
+    pair_close(&p);
+}
+
+static void the_device_of_a_paused_vm_never_runs(void **state)
+{
+    struct pair_setup s = { .migration = PAIR_ALL,
+                            .num_devices = 3,
+                            .size = 1000,
+                            .pre_copy_size = 500,
+                            .config_size = 256,
+                            .paused = true };
+
+    (void)state;
+    pair_init(&p, &s);
+    pair_succeeds(&p);
+    for (unsigned int i = 0; i < 3; i++) {
+        assert_int_equal(p.source.devices[i].ran_at, 0);
+        assert_int_equal(p.target.devices[i].ran_at, 0);
+    }
+    assert_false(p.target.vm_to_run);
+    assert_int_equal(p.source.vm_stops + p.source.vm_starts, 0);
+    assert_int_equal(p.target.vm_stops + p.target.vm_starts, 0);
+    pair_close(&p);
+}
+
+static void a_paused_target_stays_stopped_though_the_source_ran(void **state)
+{
+    const struct pair_setup s = { .migration = PAIR_SC,
+                                  .num_devices = 1,
+                                  .size = 1000 };
+
+    (void)state;
+    pair_init(&p, &s);
+    p.target.options.paused = true;
+    pair_succeeds(&p);
+    assert_int_equal(p.target.devices[0].state, VFM_STATE_STOP);
+    assert_int_equal(p.target.vm_starts, 0);
+    pair_close(&p);
+}
+
+static void a_source_that_was_told_to_pause_leaves_the_target_stopped(
+    void **state)
+{
+    const struct pair_setup s = { .migration = PAIR_SC,
+                                  .num_devices = 1,
+                                  .size = 1000 };
+
+    (void)state;
+    pair_init(&p, &s);
+    p.source.vm_runs = false;
+    p.source.options.paused = true;
+    pair_succeeds(&p);
+    assert_int_equal(p.target.devices[0].state, VFM_STATE_STOP);
+    assert_false(p.target.vm_to_run);
+    pair_close(&p);
+}
+
+static void migrations_without_callbacks_work(void **state)
+{
+    const struct pair_setup s = { .migration = PAIR_ALL,
+                                  .num_devices = 1,
+                                  .size = 1000 };
+
+    (void)state;
+    pair_init(&p, &s);
+    p.source.options.callbacks = NULL;
+    p.target.options.callbacks = NULL;
+    pair_run(&p);
+    assert_int_equal(p.source.outcome, VFM_OUTCOME_DONE);
+    assert_int_equal(p.target.outcome, VFM_OUTCOME_DONE);
+    assert_true(fake_runs(&p.target.devices[0], FAKE_LOADED));
+    pair_close(&p);
+}
+
+static void sizes_that_are_lies_do_no_harm(void **state)
+{
+    static const uint64_t lies[] = { 0, 1, UINT64_C(1) << 50, UINT64_MAX - 1,
+                                     UINT64_MAX };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(lies) / sizeof(lies[0]); i++) {
+        struct fake_device *f = &p.source.devices[0];
+        uint64_t lie = lies[i / 2];
+
+        pair_init(&p, &(struct pair_setup){ .migration = PAIR_PRE,
+                                            .num_devices = 1,
+                                            .size = 30000,
+                                            .pre_copy_size = 20000 });
+        f->lies_size = true;
+        f->says_size = lie;
+        f->lies_precopy = i % 2 == 0;
+        f->says_precopy.dirty_bytes = lie;
+        p.source.options.pre_copy_timeout_ms = 300;
+        p.source.options.force_switchover = true;
+        pair_succeeds(&p);
+        pair_close(&p);
+    }
+}
+
+/* No device has that much initial data: it cannot tell, and nobody waits. */
+static void initial_data_beyond_belief_is_not_waited_for(void **state)
+{
+    struct fake_device *f = &p.source.devices[0];
+
+    (void)state;
+    pair_init(&p, &(struct pair_setup){ .migration = PAIR_PRE,
+                                        .num_devices = 1,
+                                        .size = 30000,
+                                        .pre_copy_size = 20000 });
+    f->lies_precopy = true;
+    f->says_precopy.initial_bytes = UINT64_MAX - 1;
+    f->says_precopy.dirty_bytes = 3;
+    p.source.options.pre_copy_timeout_ms = 2000;
+    pair_succeeds(&p);
+    pair_close(&p);
+}
+
+static void a_device_that_refuses_to_tell_sizes_arrives(void **state)
+{
+    struct fake_device *f = &p.source.devices[0];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pair_init(&p, &(struct pair_setup){ .migration = PAIR_PRE,
+                                            .num_devices = 1,
+                                            .size = 30000,
+                                            .pre_copy_size = 20000 });
+        fake_fail(f, FAKE_DATA_SIZE, 0, -EOPNOTSUPP)->count = FAKE_FOR_EVER;
+        fake_fail(f, FAKE_PRECOPY_INFO, 0, -EINVAL)->count = FAKE_FOR_EVER;
+        f->faults[0].at_start = f->faults[1].at_start = i != 0;
+        p.source.options.pre_copy_timeout_ms = 2000;
+        pair_succeeds(&p);
+        pair_close(&p);
+    }
+}
+
+/* One that never comes to an end in PRE_COPY is given up, or forced. */
+static void what_does_not_converge_is_given_up_and_goes_on_here(void **state)
+{
+    struct fake_device *f = &p.source.devices[0];
+
+    (void)state;
+    pair_init(&p, &(struct pair_setup){
+                      .migration = PAIR_PRE, .num_devices = 1, .size = 3000 });
+    f->lies_precopy = true;
+    f->says_precopy.initial_bytes = 4096;
+    p.source.options.pre_copy_timeout_ms = 80;
+    pair_run(&p);
+    pair_check(&p);
+    assert_int_equal(p.source.ret, -ETIME);
+    assert_int_equal(p.source.outcome, VFM_OUTCOME_FAILED);
+    assert_non_null(strstr(p.source.err.message, "does not converge"));
+    assert_int_equal(p.source.vm_stops, 0);
+    pair_close(&p);
+}
+
+static void what_does_not_converge_can_be_forced(void **state)
+{
+    struct fake_device *f = &p.source.devices[0];
+
+    (void)state;
+    pair_init(&p, &(struct pair_setup){
+                      .migration = PAIR_PRE, .num_devices = 1, .size = 3000 });
+    f->lies_precopy = true;
+    f->says_precopy.initial_bytes = 4096;
+    p.source.options.pre_copy_timeout_ms = 80;
+    p.source.options.force_switchover = true;
+    pair_succeeds(&p);
+    pair_close(&p);
+}
+
+static int new_file(void)
+{
+    int fd = memfd_create("stream", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* A source that writes to a file, then a target that reads it. */
+static void go_through_a_file(const struct pair_setup *setup, bool keep_running)
+{
+    int fd;
+
+    pair_init(&p, setup);
+    fd = new_file();
+    p.source.options.peer = p.target.options.peer = VFM_PEER_NONE;
+    p.source.options.keep_running = keep_running;
+    p.source.devices[0].twin = NULL; /* it is a copy that is made */
+    p.target.devices[0].twin = NULL;
+    side_begin(&p.source, dup(fd));
+    side_run(&p.source);
+    assert_int_equal(p.source.ret, 0);
+    if (keep_running) {
+        assert_true(fake_runs(&p.source.devices[0], FAKE_ORIGINAL));
+        assert_int_equal(p.source.vm_starts, 1);
+    }
+    p.source.vm_runs = keep_running;
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    p.two_vms = false;
+    side_begin(&p.target, fd);
+    side_run(&p.target);
+    assert_int_equal(p.target.ret, 0);
+    assert_true(fake_runs(&p.target.devices[0], FAKE_LOADED));
+    p.two_vms = false;
+    pair_check(&p);
+    check_digest(&p, 0);
+    pair_close(&p);
+}
+
+static void a_state_goes_through_a_file(void **state)
+{
+    struct pair_setup s = { .migration = PAIR_ALL,
+                            .num_devices = 1,
+                            .size = 200000,
+                            .pre_copy_size = 50000,
+                            .initial_size = 10000,
+                            .config_size = 256 };
+
+    (void)state;
+    go_through_a_file(&s, false);
+    go_through_a_file(&s, true);
+    s.migration = PAIR_SC;
+    go_through_a_file(&s, false);
+    go_through_a_file(&s, true);
+}
+
+static void configurations_arrive(void **state)
+{
+    struct pair_setup s = {
+        .migration = PAIR_SC, .num_devices = 1, .size = 100, .config_size = 4096
+    };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct fake_device *from = &p.source.devices[0];
+        struct fake_device *to = &p.target.devices[0];
+
+        pair_init(&p, &s);
+        from->config[0x04] = 0x06;
+        from->config[0x10] = 0x78;
+        fake_pattern(from->bar + 0x100, 128, 9);
+        /* Some servers show no regions while the device is in STOP_COPY. */
+        if (i == 1)
+            fake_fail(from, FAKE_REGION_READ, 0, -EINVAL);
+        pair_succeeds(&p);
+        assert_memory_equal(to->config, from->config, FAKE_CONFIG_SIZE);
+        assert_memory_equal(to->bar + 0x100, from->bar + 0x100, 128);
+        assert_int_equal(to->last_write_at, 0x04);
+        pair_close(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_device_of_any_features_arrives),
+        cmocka_unit_test(a_device_that_begins_anew_arrives),
+        cmocka_unit_test(states_of_every_size_arrive),
+        cmocka_unit_test(three_devices_arrive_together),
+        cmocka_unit_test(several_devices_are_quiet_before_one_stops_or_runs),
+        cmocka_unit_test(a_single_device_takes_the_direct_way),
+        cmocka_unit_test(slow_devices_arrive),
+        cmocka_unit_test(the_bulk_travels_while_the_device_runs),
+        cmocka_unit_test(the_vm_stops_before_its_devices_and_starts_after_them),
+        cmocka_unit_test(the_device_of_a_paused_vm_never_runs),
+        cmocka_unit_test(a_paused_target_stays_stopped_though_the_source_ran),
+        cmocka_unit_test(
+            a_source_that_was_told_to_pause_leaves_the_target_stopped),
+        cmocka_unit_test(migrations_without_callbacks_work),
+        cmocka_unit_test(sizes_that_are_lies_do_no_harm),
+        cmocka_unit_test(initial_data_beyond_belief_is_not_waited_for),
+        cmocka_unit_test(a_device_that_refuses_to_tell_sizes_arrives),
+        cmocka_unit_test(what_does_not_converge_is_given_up_and_goes_on_here),
+        cmocka_unit_test(what_does_not_converge_can_be_forced),
+        cmocka_unit_test(a_state_goes_through_a_file),
+        cmocka_unit_test(configurations_arrive),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
