@@ -62,7 +62,9 @@ static int listen_to_last_words(struct vfm_migration *m)
     return 0;
 }
 
-/* What a failed migration does to @member, and whether it does anything. */
+/* What a failed migration does to @member, and whether it does anything.  A
+ * device that neither fell back nor could be reset stays as it is: whatever
+ * would work in the second round, nobody could say what it holds. */
 static bool falls_back(const struct vfm_migration *m,
                        const struct member *member, enum vfm_state *fallback)
 {
@@ -70,7 +72,7 @@ static bool falls_back(const struct vfm_migration *m,
     if (m->unwind_round == 0 && m->num_members > 1 && is_source(m) &&
         member->initial == VFM_STATE_RUNNING)
         *fallback = VFM_STATE_RUNNING_P2P;
-    return member->touched;
+    return member->touched && member->recovery != VFM_RECOVERY_FAILED;
 }
 
 static void begin_recovery(struct vfm_migration *m)
@@ -145,6 +147,14 @@ static void conclude(struct vfm_migration *m)
     describe(m, false);
 }
 
+static bool any_is_gone(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (m->members[i]->recovery == VFM_RECOVERY_FAILED)
+            return true;
+    return false;
+}
+
 /* The VM that was stopped goes on, unless a device of it is gone. */
 static void restart_vm(struct vfm_migration *m)
 {
@@ -152,7 +162,9 @@ static void restart_vm(struct vfm_migration *m)
 
     if (!is_source(m) || !m->vm_stopped)
         return;
-    if (vm_start(m, &err) < 0)
+    if (any_is_gone(m))
+        error_add(&m->failure, "the VM stays stopped");
+    else if (vm_start(m, &err) < 0)
         error_add(&m->failure, "the VM does not start: %s", err.message);
 }
 

@@ -39,13 +39,23 @@ class Lines:
             for line in self.text.splitlines(keepends=True):
                 if line.startswith(start) and line.endswith("\n"):
                     return line[len(start):].strip()
-            if not select.select([self.fd], [], [],
-                                 max(0, end - time.monotonic()))[0]:
-                raise TimeoutError(f"no line '{start}...' in {self.text!r}")
-            data = os.read(self.fd, 65536)
-            if not data:
-                raise EOFError(f"no line '{start}...' in {self.text!r}")
-            self.text += data.decode(errors="replace")
+            self.read(end, start)
+
+    def wait_for_count(self, line, count, seconds=DEADLINE):
+        """Until `line` was there `count` times."""
+        end = time.monotonic() + seconds
+        while self.text.splitlines(keepends=True).count(line) < count:
+            self.read(end, line)
+
+    def read(self, end, what):
+        """Reads what comes until then; `what` is waited for."""
+        if not select.select([self.fd], [], [],
+                             max(0, end - time.monotonic()))[0]:
+            raise TimeoutError(f"no line '{what}...' in {self.text!r}")
+        data = os.read(self.fd, 65536)
+        if not data:
+            raise EOFError(f"no line '{what}...' in {self.text!r}")
+        self.text += data.decode(errors="replace")
 
 
 class Program:
