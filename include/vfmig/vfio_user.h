@@ -45,9 +45,9 @@ struct vfm_vfio_user_options {
     uint32_t data_timeout_ms;
 
     /* Bytes of device state in one message and how many of those may be under
-     * way.  Defaults: reads up to what the server allows, at most 1 MiB, 4 at
-     * a time; writes 32 KiB, 4 at a time: servers exist that lose their place
-     * in larger ones.  Bounds: 4 KiB to 16 MiB, 1 to 16. */
+     * way.  Defaults: reads of 1 MiB, 4 at a time; writes of 32 KiB, 8 at a
+     * time: servers exist that lose their place in larger ones.  What the
+     * server says it can take is a limit in any case.  Bounds: 4 KiB to 16 MiB, 1 to 16. */
     uint32_t read_size;
     uint32_t read_depth;
     uint32_t write_size;

@@ -191,7 +191,7 @@ static int take_answer(struct client *c, size_t skip, void *data, size_t size)
 
 static int take_state(struct client *c, struct device_call *call)
 {
-    struct vfu_feature_device_state answer;
+    struct vfu_feature_device_state answer = { 0 };
     int ret =
         take_answer(c, sizeof(struct vfu_feature), &answer, sizeof(answer));
 
@@ -208,7 +208,7 @@ static int take_state(struct client *c, struct device_call *call)
 
 static int take_precopy_info(struct client *c, struct device_call *call)
 {
-    struct vfu_precopy_info info;
+    struct vfu_precopy_info info = { 0 };
     int ret = take_answer(c, 0, &info, sizeof(info));
 
     if (ret < 0)

@@ -42,7 +42,8 @@
 #define MAX_DATA_SIZE           (UINT32_C(16) << 20)
 #define DEFAULT_READ_SIZE       (UINT32_C(1) << 20)
 #define DEFAULT_WRITE_SIZE      (UINT32_C(32) << 10)
-#define DEFAULT_DEPTH           4
+#define DEFAULT_READ_DEPTH      4
+#define DEFAULT_WRITE_DEPTH     8
 
 /* A message above 36,544 bytes can arrive in pieces, which some servers
  * mistake for messages. */

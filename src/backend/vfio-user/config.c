@@ -114,7 +114,7 @@ static int ask_config_size(struct client *c)
 int config_learn(struct client *c)
 {
     struct vfm_device_info *info = &c->dev->info;
-    uint8_t config[CONFIG_SIZE];
+    uint8_t config[CONFIG_SIZE] = { 0 };
     uint8_t word[4];
     int size = ask_config_size(c);
     int ret;

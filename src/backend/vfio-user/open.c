@@ -22,8 +22,8 @@
 #define DEFAULT_STATE_MS   60000
 #define DEFAULT_DATA_MS    30000
 
-/* Room for writes of the default size under way; the kernel's own default is
- * less than that and the sender would sleep between them. */
+/* Room for the writes under way: the kernel's own default is less, and the
+ * sender would sleep between them. */
 #define SEND_BUFFER_SIZE   (1 << 20)
 
 static int check_range(const char *name, uint32_t value, uint32_t min,
@@ -77,9 +77,9 @@ static int read_options(struct settings *s,
         .state_timeout_ms = value_or(o.state_timeout_ms, DEFAULT_STATE_MS),
         .data_timeout_ms = value_or(o.data_timeout_ms, DEFAULT_DATA_MS),
         .read_size = value_or(o.read_size, DEFAULT_READ_SIZE),
-        .read_depth = value_or(o.read_depth, DEFAULT_DEPTH),
+        .read_depth = value_or(o.read_depth, DEFAULT_READ_DEPTH),
         .write_size = value_or(o.write_size, DEFAULT_WRITE_SIZE),
-        .write_depth = value_or(o.write_depth, DEFAULT_DEPTH),
+        .write_depth = value_or(o.write_depth, DEFAULT_WRITE_DEPTH),
     };
     ret = check_range(name, s->read_size, MIN_DATA_SIZE, MAX_DATA_SIZE,
                       "read size", err);
@@ -128,7 +128,7 @@ static bool has_feature(struct client *c, uint32_t feature, uint32_t access)
  * say. */
 static enum vfm_state learn_state(struct client *c)
 {
-    struct vfu_feature_device_state now;
+    struct vfu_feature_device_state now = { 0 };
     int ret = get_feature(c, UAPI_FEATURE_GET | UAPI_FEATURE_DEVICE_STATE, &now,
                           sizeof(now));
 
