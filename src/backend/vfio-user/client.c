@@ -314,11 +314,12 @@ static void receive_failed(struct client *c, struct wire *w, int ret)
     if (ret == -ENOTCONN)
         client_lose(c, ret, "server closed the connection%s",
                     w->header_have > 0 ? " inside a message" : "");
-    else if (ret == -EPROTO)
-        client_lose(c, ret,
-                    "message of %u bytes with too many descriptors, "
-                    "or shorter than its header",
+    else if (ret == -EPROTO && w->header_have == sizeof(w->header) &&
+             w->header.size < sizeof(w->header))
+        client_lose(c, ret, "message of %u bytes is shorter than its header",
                     w->header.size);
+    else if (ret == -EPROTO)
+        client_lose(c, ret, "message with too many descriptors");
     else
         client_lose(c, ret, "receiving failed: %s", strerror(-ret));
 }

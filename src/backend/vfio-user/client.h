@@ -101,7 +101,7 @@ struct settings {
 
 /* One MIG_DATA_READ. */
 struct read_slot {
-    struct request req;
+    struct request req; /* first: the slot is found by it */
     enum {
         READ_FREE,
         READ_ASKED,
@@ -128,8 +128,8 @@ struct reader {
 
 /* One MIG_DATA_WRITE. */
 struct write_slot {
-    struct request req;
-    bool stale; /* of a session that is over */
+    struct request req; /* first, likewise */
+    bool stale;         /* of a session that is over */
 };
 
 /* The loading session. */

@@ -11,12 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "backend/vfio-user/client.h"
 #include "device/device.h"
 #include "fake-server.h"
+#include "util/clock.h"
 
 /* A call whose answer the tests spoil. */
 static int ask_size(struct vfm_device *dev, struct vfm_error *err)
@@ -140,8 +143,8 @@ static void nonsense_ends_the_connection(void **state)
     check_loss(wrong_id, -EPROTO, "to no request");
     check_loss(wrong_command, -EPROTO, "answered by a reply to command 13");
     check_loss(wrong_type, -EPROTO, "type 5");
-    check_loss(too_small, -EPROTO, "shorter than its header");
-    check_loss(no_size, -EPROTO, "shorter than its header");
+    check_loss(too_small, -EPROTO, "of 15 bytes is shorter than its header");
+    check_loss(no_size, -EPROTO, "of 0 bytes is shorter than its header");
     check_loss(too_large, -EPROTO, "has 1048576 bytes");
     check_loss(largest, -EPROTO, "has 4294967295 bytes");
     check_loss(too_short, -EPROTO, "1 are missing");
@@ -172,7 +175,7 @@ static void many_fds(struct fake_server *f, const struct fake_message *m)
 static void too_many_descriptors_end_the_connection(void **state)
 {
     (void)state;
-    check_loss(many_fds, -EPROTO, "descriptors");
+    check_loss(many_fds, -EPROTO, "message with too many descriptors");
 }
 
 static void some_fds(struct fake_server *f, const struct fake_message *m)
@@ -551,6 +554,133 @@ static void a_trickle_is_as_good_as_silence(void **state)
     fake_stop(&f);
 }
 
+static void an_answer_before_the_question_ends_the_connection(void **state)
+{
+    static uint8_t data[65536];
+    struct vfm_vfio_user_options options = {
+        .size = sizeof(options),
+        .write_size = sizeof(data),
+        .write_depth = 16,
+    };
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, &options);
+    struct vfu_header header = { .command = VFU_MIG_DATA_WRITE,
+                                 .size = sizeof(header),
+                                 .flags = VFU_TYPE_REPLY };
+    struct vfm_error err;
+    uint16_t writes = 0;
+    int room = 16384; /* less than a message, so that one is sent in part */
+
+    (void)state;
+    assert_int_equal(setsockopt(vfm_vfio_user_fd(dev), SOL_SOCKET, SO_SNDBUF,
+                                &room, sizeof(room)),
+                     0);
+    assert_int_equal(vfm_device_set_state(dev, VFM_STATE_RESUMING, NULL), 0);
+    f.is_away = true;
+    while (device_write(dev, data, sizeof(data), NULL) > 0)
+        writes++;
+    assert_non_null(device_client(dev)->main.unsent);
+    header.id = (uint16_t)(f.last_id + writes);
+    fake_send(&f, &header, sizeof(header));
+    assert_int_equal(vfm_vfio_user_process(dev, &err), -EPROTO);
+    assert_non_null(strstr(err.message, "before it was asked"));
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
+static size_t answered;
+
+static int count_read(void *opaque, uint64_t iova, void *buf, size_t len)
+{
+    (void)opaque;
+    (void)iova;
+    memset(buf, 0, len);
+    answered += len;
+    return 0;
+}
+
+static int refuse_write(void *opaque, uint64_t iova, const void *buf,
+                        size_t len)
+{
+    (void)opaque;
+    (void)iova;
+    (void)buf;
+    (void)len;
+    return -EFAULT;
+}
+
+static void who_asks_without_listening_is_heard_no_more(void **state)
+{
+    static const struct vfm_dma_ops ops = { count_read, refuse_write };
+    const size_t piece = 65536, limit = 8 << 20;
+    struct {
+        struct vfu_header header;
+        struct vfu_dma_access access;
+    } ask = { { .command = VFU_DMA_READ, .size = sizeof(ask) }, { 0, piece } };
+    struct pollfd fds[DEVICE_MAX_FDS];
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    int64_t deadline;
+
+    (void)state;
+    vfm_vfio_user_set_dma_ops(dev, &ops, NULL);
+    f.is_away = true;
+    answered = 0;
+    for (size_t asked = 0; asked < 4 * limit; asked += piece)
+        fake_send(&f, &ask, sizeof(ask));
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
+    assert_true(answered > 0 && answered < limit);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    assert_int_equal(fds[0].events, POLLOUT);
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
+/* A caller that polls for several things must not miss one. */
+static void an_answer_that_another_operation_received_wakes_the_caller(
+    void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    struct device_call call = { .op = DEVICE_DATA_SIZE };
+    struct pollfd fds[DEVICE_MAX_FDS];
+    int64_t deadline;
+    const void *data;
+
+    (void)state;
+    assert_int_equal(vfm_device_set_state(dev, VFM_STATE_STOP_COPY, NULL), 0);
+    device_wait_fds(dev, fds, &deadline);
+    assert_int_equal(device_call_start(dev, &call, NULL), 0);
+    assert_int_equal(device_call_finish(dev, &call, NULL), -EAGAIN);
+    fake_serve(&f);
+    assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
+    device_wait_fds(dev, fds, &deadline);
+    assert_int_equal(deadline, 0);
+    assert_int_equal(device_call_finish(dev, &call, NULL), 0);
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
+static void deadlines_are_told_to_the_caller(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    struct device_call call = { .op = DEVICE_RESET };
+    struct pollfd fds[DEVICE_MAX_FDS];
+    int64_t deadline, now;
+
+    (void)state;
+    device_wait_fds(dev, fds, &deadline);
+    now = clock_now();
+    assert_int_equal(device_call_start(dev, &call, NULL), 0);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    assert_int_equal(deadline, now + 60 * NS_PER_SEC);
+    assert_int_equal(fds[0].events, POLLIN);
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +703,11 @@ int main(void)
         cmocka_unit_test(silence_while_loading_ends_the_connection),
         cmocka_unit_test(a_slow_answer_is_no_silence),
         cmocka_unit_test(a_trickle_is_as_good_as_silence),
+        cmocka_unit_test(an_answer_before_the_question_ends_the_connection),
+        cmocka_unit_test(who_asks_without_listening_is_heard_no_more),
+        cmocka_unit_test(
+            an_answer_that_another_operation_received_wakes_the_caller),
+        cmocka_unit_test(deadlines_are_told_to_the_caller),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

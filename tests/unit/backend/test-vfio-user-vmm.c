@@ -5,6 +5,7 @@
  * answering the device's own accesses.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -311,6 +312,7 @@ static void the_descriptor_of_a_region_stays_the_same(void **state)
                                                 &area_offset, NULL),
                      1);
     assert_int_equal(first, second);
+    assert_int_equal(fcntl(first, F_GETFD), FD_CLOEXEC);
     assert_int_equal(vfm_vfio_user_region_areas(dev, 9, areas, 4, &second,
                                                 &area_offset, NULL),
                      -EINVAL);
