@@ -23,16 +23,12 @@ static int finish_channel(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-/* Listens until *@heard.  The target tells its progress all the while, so that
- * silence means that it is gone. */
-static int listen_for(struct vfm_migration *m, const bool *heard,
-                      struct vfm_error *err)
+/* Goes on listening until *@heard.  The target tells its progress all the
+ * while, so that silence means that it is gone. */
+static int wait_for(struct vfm_migration *m, const bool *heard, int ret,
+                    struct vfm_error *err)
 {
-    int ret = source_listen(m, err);
-
-    if (*heard)
-        return 0; /* whatever became of the connection since */
-    if (ret == 0)
+    if (ret == 0 && !*heard)
         ret = -EAGAIN;
     return talk_wait(m, ret, err);
 }
@@ -41,7 +37,8 @@ int source_loaded(struct vfm_migration *m, struct vfm_error *err)
 {
     if (!peer_is(m, VFM_PEER_VFMIG))
         return finish_channel(m, err);
-    return listen_for(m, &m->source.loaded, err);
+    /* A target that failed since is given nothing. */
+    return wait_for(m, &m->source.loaded, source_listen(m, err), err);
 }
 
 int source_yours(struct vfm_migration *m, struct vfm_error *err)
@@ -69,7 +66,10 @@ int source_start(struct vfm_migration *m, struct vfm_error *err)
 
     if (!peer_is(m, VFM_PEER_VFMIG))
         return 0;
-    ret = listen_for(m, &m->source.running, err);
+    ret = source_listen(m, err);
+    if (m->source.running)
+        ret = 0; /* whatever became of the connection since */
+    ret = wait_for(m, &m->source.running, ret, err);
     if (ret == 0)
         m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
     return ret;

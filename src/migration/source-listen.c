@@ -73,13 +73,14 @@ static int note_running(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
-/* The one message that undoes `yours`: from here on they are ours again. */
+/* The one message that undoes `yours`: from here on they are ours again.  A
+ * target that gave up before it read that cannot know whether it was said. */
 static int note_returned(struct vfm_migration *m, const struct message *msg,
                          struct vfm_error *err)
 {
-    if (!m->source.given || m->source.running)
+    if (m->source.running)
         return error_set(err, -EPROTO,
-                         "target: gives devices back that it does not have");
+                         "target: gives devices back that it runs");
     m->source.given = false;
     return talk_failure(m, msg, err);
 }

@@ -7,7 +7,8 @@
  *   source, still the owner      the devices go back to what they did before
  *   source, not the owner        nothing is touched: `handed over`
  *   target, not yet the owner    tells the source first, which has a VM
- *                                waiting, then resets what it had loaded
+ *                                waiting and may just have given the devices
+ *                                away, then resets what it had loaded
  *   target, the owner            resets, and when nothing runs here any more
  *                                gives the devices back
  */
@@ -195,11 +196,24 @@ static int recover(struct vfm_migration *m)
     return 0;
 }
 
-/* A target that owned the devices may give them back only if what it had
- * loaded runs nowhere here. */
+/* Whether @member may run with what was loaded: it could not be reset, and does
+ * not say that it is stopped. */
+static bool may_run(const struct member *member)
+{
+    enum vfm_state state = vfm_device_state(member->dev);
+
+    return member->recovery == VFM_RECOVERY_FAILED && state != VFM_STATE_STOP &&
+           state != VFM_STATE_STOP_COPY && state != VFM_STATE_RESUMING;
+}
+
+/* A target may give the devices back only if what it had loaded runs nowhere
+ * here: it has not read `yours` and never will, or has ended what ran. */
 static bool may_give_back(const struct vfm_migration *m)
 {
-    return m->target.ours && m->outcome == VFM_OUTCOME_FAILED;
+    for (unsigned int i = 0; m->target.ours && i < m->num_members; i++)
+        if (may_run(m->members[i]))
+            return false;
+    return m->stage >= VFM_STAGE_LOADED;
 }
 
 static int tell_peer(struct vfm_migration *m)

@@ -74,8 +74,14 @@ static void enter(struct fake_device *f, enum vfm_state now)
 
 const struct fake_fault *fake_fault_now(struct fake_device *f, enum fake_op op)
 {
+    static const struct fake_fault death = { .error = -ENOTCONN,
+                                             .state = FAKE_STAY };
     unsigned int n = f->calls[op]++;
 
+    if (++f->all_calls == f->dies_at)
+        f->dead = true;
+    if (f->dead)
+        return &death;
     for (unsigned int i = 0; i < FAKE_FAULTS; i++) {
         const struct fake_fault *fault = &f->faults[i];
 
@@ -121,8 +127,10 @@ static int walk_to(struct fake_device *f, enum vfm_state want)
 static int set_state(struct fake_device *f, enum vfm_state want,
                      const struct fake_fault *fault)
 {
-    if (f->num_went < sizeof(f->went) / sizeof(f->went[0]))
+    if (f->num_went < FAKE_WENT) {
+        f->came_from[f->num_went] = f->state;
         f->went[f->num_went++] = want;
+    }
     if (fault == NULL)
         return walk_to(f, want);
     if (fault->state != FAKE_STAY)
@@ -135,10 +143,12 @@ static int reset(struct fake_device *f, const struct fake_fault *fault)
     if (fault != NULL)
         return fault->error;
     f->resets++;
-    f->content = FAKE_NOTHING;
     session_end(f);
-    if (!f->reset_keeps_state)
-        enter(f, VFM_STATE_RUNNING);
+    if (f->reset_keeps_state)
+        return 0;
+    f->state = VFM_STATE_STOP; /* whatever was loaded is not looked at */
+    f->content = FAKE_NOTHING;
+    enter(f, VFM_STATE_RUNNING);
     return 0;
 }
 

@@ -50,6 +50,7 @@ struct fake_fault {
 };
 
 #define FAKE_FAULTS 8
+#define FAKE_WENT   32
 
 /* What the device works with, if it runs. */
 enum fake_content {
@@ -84,6 +85,8 @@ struct fake_device {
     const uint8_t *expected; /* what may be loaded; NULL: anything */
     size_t expected_size;
     bool reset_keeps_state; /* a reset leaves it where it is */
+    unsigned int dies_at;   /* that call, of any kind, and all later ones fail;
+                             * 0: it lives */
     struct fake_fault faults[FAKE_FAULTS];
     uint32_t bar_of_msix;
     uint8_t config[FAKE_CONFIG_SIZE];
@@ -98,10 +101,13 @@ struct fake_device {
     enum fake_content content;
     unsigned int resets;
     unsigned int calls[FAKE_NUM_OPS];
+    unsigned int all_calls;
+    bool dead;
     unsigned int stopped_at; /* the count of *clock when it stopped running */
     unsigned int ran_at;     /* ... and ran */
     unsigned int *clock;     /* counts what happens, for who was first */
-    enum vfm_state went[32]; /* what it was told to go to */
+    enum vfm_state went[FAKE_WENT]; /* what it was told to go to */
+    enum vfm_state came_from[FAKE_WENT];
     unsigned int num_went;
     uint32_t last_write_at; /* into config space */
     unsigned int num_config_writes;

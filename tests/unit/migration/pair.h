@@ -97,6 +97,7 @@ struct pair_relay {
 
 struct pair {
     struct pair_setup setup;
+    char title[256]; /* what is done to it, for messages */
     struct pair_side source;
     struct pair_side target;
     bool has_relay;
