@@ -275,6 +275,43 @@ static void the_last_answer_of_a_server_counts(void **state)
     fake_stop(&f);
 }
 
+static void a_request_to_a_server_that_is_gone_fails(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    struct vfm_error err;
+
+    (void)state;
+    fake_hang_up(&f);
+    assert_int_equal(ask_size(dev, &err), -ENOTCONN);
+    assert_string_equal(err.message,
+                        "fake: cannot tell the size of its state: server "
+                        "closed the connection");
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
+/* It went, but has answered before. */
+static void an_answer_is_read_although_the_server_is_gone(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    struct device_call call = { .op = DEVICE_DATA_SIZE };
+    const void *data;
+
+    (void)state;
+    assert_int_equal(vfm_device_set_state(dev, VFM_STATE_STOP_COPY, NULL), 0);
+    assert_int_equal(device_call_start(dev, &call, NULL), 0);
+    fake_serve(&f);
+    fake_hang_up(&f);
+    /* This is sent into nowhere. */
+    assert_int_equal(device_peek(dev, &data, NULL), -ENOTCONN);
+    assert_int_equal(device_call_finish(dev, &call, NULL), 0);
+    assert_int_equal(device_peek(dev, &data, NULL), -ENOTCONN);
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
 static void an_idle_device_notices_that_its_server_is_gone(void **state)
 {
     struct fake_server f;
@@ -340,12 +377,13 @@ static void refuse(struct fake_server *f, const struct fake_message *m)
 static void refuse_with_payload(struct fake_server *f,
                                 const struct fake_message *m)
 {
+    static const uint8_t payload[40000];
     struct vfu_header h = good_header(m);
 
     h.flags |= VFU_FLAG_ERROR;
     h.error = refusal;
-    h.size += 24;
-    fake_send_message(f, h, zeros, 40);
+    h.size = sizeof(h) + sizeof(payload);
+    fake_send_message(f, h, payload, sizeof(payload));
 }
 
 static void check_refusal(uint32_t number, int code)
@@ -691,6 +729,8 @@ int main(void)
         cmocka_unit_test(silence_ends_the_connection_in_time),
         cmocka_unit_test(a_server_that_goes_away_is_noticed_at_once),
         cmocka_unit_test(the_last_answer_of_a_server_counts),
+        cmocka_unit_test(a_request_to_a_server_that_is_gone_fails),
+        cmocka_unit_test(an_answer_is_read_although_the_server_is_gone),
         cmocka_unit_test(an_idle_device_notices_that_its_server_is_gone),
         cmocka_unit_test(a_message_may_come_byte_by_byte),
         cmocka_unit_test(a_refusal_loses_nothing_with_or_without_payload),

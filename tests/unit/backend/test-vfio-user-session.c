@@ -319,6 +319,29 @@ static void a_session_left_half_read_does_not_leak_into_the_next(void **state)
     close_both(&f, dev);
 }
 
+/* The session ends before its answers have come. */
+static void late_answers_of_a_former_session_mean_nothing(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = open_with_data(&f, 3 * READ_SIZE);
+    const void *data;
+    size_t at = 0;
+
+    (void)state;
+    enter(dev, VFM_STATE_STOP_COPY);
+    assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
+    dev->ops->end_session(dev);
+    f.is_away = true;
+    assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
+    f.is_away = false;
+    fake_serve(&f);
+    assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
+    f.data_at = 0;
+    assert_int_equal(read_on(dev, &at), 0);
+    assert_saved(at, 3 * READ_SIZE);
+    close_both(&f, dev);
+}
+
 static void refuse_eio(struct fake_server *f, const struct fake_message *m)
 {
     fake_refuse(f, m, EIO);
@@ -601,6 +624,7 @@ int main(void)
         cmocka_unit_test(empty_answers_of_pre_copy_do_not_end_stop_copy),
         cmocka_unit_test(nothing_is_asked_while_the_state_changes),
         cmocka_unit_test(a_session_left_half_read_does_not_leak_into_the_next),
+        cmocka_unit_test(late_answers_of_a_former_session_mean_nothing),
         cmocka_unit_test(an_error_comes_after_the_data_before_it_and_stays),
         cmocka_unit_test(data_after_the_end_is_a_protocol_error),
         cmocka_unit_test(a_read_cannot_yield_more_than_asked_or_sent),

@@ -141,6 +141,27 @@ static void memory_goes_with_its_descriptor(void **state)
     close_both(&f, dev);
 }
 
+static void a_server_that_takes_no_descriptors_gets_none(void **state)
+{
+    struct vfm_device *dev = NULL;
+    struct fake_server f;
+    int fd = STDIN_FILENO, none = -1;
+
+    (void)state;
+    fake_start(&f);
+    f.version = "{\"capabilities\":{\"max_msg_fds\":0}}";
+    assert_int_equal(
+        vfm_device_open_vfio_user_fd(f.client_fd, "f", NULL, &dev, NULL), 0);
+    f.client_fd = -1;
+    assert_int_equal(
+        vfm_vfio_user_dma_map(dev, 0, 4096, fd, 0, VFM_DMA_READ, NULL),
+        -EOPNOTSUPP);
+    assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, 0, 1, &fd, NULL),
+                     -EOPNOTSUPP);
+    assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, 0, 1, &none, NULL), 0);
+    close_both(&f, dev);
+}
+
 /* Region information by hand: what both replies say. */
 static struct vfu_region_info info;
 static uint8_t caps[1024];
@@ -421,6 +442,8 @@ static void bad_accesses_of_the_device_are_refused(void **state)
 
     (void)state;
     check_dma_refusal(&f, dev, c, 32, EFAULT); /* nobody to ask */
+    c = make_command(VFU_DMA_WRITE, 0, 8, 8);
+    check_dma_refusal(&f, dev, c, 40, EFAULT);
     vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest);
     c = make_command(VFU_DMA_READ, 4090, 8, 0);
     check_dma_refusal(&f, dev, c, 32, EFAULT);
@@ -597,6 +620,7 @@ int main(void)
         cmocka_unit_test(interrupts_are_set_in_slices_the_server_takes),
         cmocka_unit_test(interrupts_stop_at_the_first_refusal),
         cmocka_unit_test(memory_goes_with_its_descriptor),
+        cmocka_unit_test(a_server_that_takes_no_descriptors_gets_none),
         cmocka_unit_test(areas_of_a_region_are_told),
         cmocka_unit_test(more_areas_than_there_is_room_for_are_counted),
         cmocka_unit_test(a_region_without_a_list_is_one_area),
