@@ -12,6 +12,7 @@
 #include <json-c/json.h>
 
 #include "emulator/command.h"
+#include "emulator/misbehave.h"
 
 /* Levels of the client's JSON, and bytes of ours. */
 #define JSON_DEPTH 8
@@ -27,6 +28,7 @@ struct proposal {
     bool pgsizes;
     bool write_multiple;
     bool twin_socket;
+    bool whole_messages;
     uint64_t client_max_xfer;
 };
 
@@ -69,6 +71,8 @@ static void read_proposal(struct json_object *root, struct proposal *p)
     p->max_dma_maps = get(caps, "max_dma_maps") != NULL;
     p->pgsizes = get(caps, "pgsizes") != NULL;
     p->write_multiple = json_object_get_boolean(get(caps, "write_multiple"));
+    p->whole_messages =
+        json_object_get_boolean(get(caps, VFU_CAP_WHOLE_MESSAGES));
     p->twin_socket = json_object_get_boolean(twin);
     if (xfer != NULL)
         p->client_max_xfer = (uint64_t)json_object_get_int64(xfer);
@@ -121,6 +125,8 @@ static void write_reply(const struct connection *c, const struct proposal *p,
         n = add(caps, n, "pgsizes", "4096");
     if (p->write_multiple)
         n = add(caps, n, "write_multiple", "true");
+    if (p->whole_messages && personality_takes_whole_messages(c))
+        n = add(caps, n, VFU_CAP_WHOLE_MESSAGES, "true");
     if (p->twin_socket)
         add(caps, n, "twin_socket", "{\"supported\":true,\"fd_index\":0}");
     snprintf(json, JSON_MAX, "{\"capabilities\":{%s}}", caps);

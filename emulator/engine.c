@@ -31,12 +31,7 @@ static void forget_piece(struct device *d)
 {
     d->engine.wait = WAIT_NOTHING;
     d->engine.piece_ready = false;
-}
-
-void engine_abandon(struct device *d)
-{
-    forget_piece(d);
-    d->engine.ring_since = 0;
+    d->engine.stopping = false;
 }
 
 bool engine_is_waiting(const struct device *d)
@@ -60,6 +55,14 @@ static void finish(struct device *d, uint32_t error)
                                                : EDEV_IRQ_DMA_ERROR);
 }
 
+void engine_abandon(struct device *d)
+{
+    if (d->engine.stopping)
+        finish(d, EDEV_DMA_ERR_NONE);
+    forget_piece(d);
+    d->engine.ring_since = 0;
+}
+
 static bool parameters_are_good(const struct stream_registers *r)
 {
     uint64_t unit = r->run_op == EDEV_DMA_OP_RING ? EDEV_PAGE_SIZE : 8;
@@ -68,6 +71,17 @@ static bool parameters_are_good(const struct stream_registers *r)
            r->run_length != 0 && r->run_length % unit == 0 &&
            r->run_length - 1 <= UINT64_MAX - r->run_src &&
            r->run_length - 1 <= UINT64_MAX - r->run_dst;
+}
+
+bool engine_can_resume(const struct stream_registers *r)
+{
+    if (r->dma_status != EDEV_DMA_BUSY)
+        return true;
+    if (!parameters_are_good(r))
+        return false;
+    if (r->run_op == EDEV_DMA_OP_RING)
+        return r->dma_done_bytes / EDEV_PAGE_SIZE == r->dma_sequence;
+    return r->dma_done_bytes < r->run_length;
 }
 
 void engine_start(struct device *d)
@@ -93,7 +107,9 @@ void engine_start(struct device *d)
 
 void engine_stop(struct device *d)
 {
-    if (is_busy(d))
+    if (engine_is_waiting(d))
+        d->engine.stopping = true;
+    else if (is_busy(d))
         finish(d, EDEV_DMA_ERR_NONE);
 }
 
@@ -387,4 +403,6 @@ void engine_answer(struct device *d, uint32_t error, const void *data,
     } else {
         advance(d, e->wait_size);
     }
+    if (e->stopping)
+        engine_abandon(d);
 }

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct device;
+struct stream_registers;
 
 /* The most that one piece, and so one message, carries. */
 #define ENGINE_PIECE 65536
@@ -40,6 +41,7 @@ struct engine {
     int64_t deadline;
     int64_t ring_since;   /* when the ring's pace began ... */
     uint64_t ring_anchor; /* ... and its sequence number then */
+    bool stopping;        /* when the message under way is answered */
     bool piece_ready;     /* piece[] holds what is to be written next */
     uint32_t piece_size;
     uint8_t piece[ENGINE_PIECE];
@@ -48,6 +50,10 @@ struct engine {
 /* The doorbell. */
 void engine_start(struct device *d);
 void engine_stop(struct device *d);
+
+/* Can the operation in these registers, which come from a saved state, be
+ * gone on with? */
+bool engine_can_resume(const struct stream_registers *r);
 
 /* Does some work.  Returns when it wants to be called again: a time of
  * clock_now(), in the past if there is more to do at once. */

@@ -324,30 +324,38 @@ static bool same_place(const struct where *w, const struct where *here,
     }
 }
 
-/* Counts a chance of @f; is it its turn? */
-static bool is_due(struct fault_list *list, struct fault *f)
+/* Counts a chance that fault @f lets pass, if it does. */
+static bool lets_pass(struct fault *f)
 {
-    if (f->skip > 0) {
-        f->skip--;
+    if (f->skip == 0)
         return false;
-    }
-    if (f->count > 0 && --f->count == 0)
-        f->spent = true;
-    list->fired++;
+    f->skip--;
     return true;
 }
 
+static const struct fault *fire(struct fault_list *list, struct fault *f)
+{
+    if (f->count > 0 && --f->count == 0)
+        f->spent = true;
+    list->fired++;
+    return f;
+}
+
+/* The first fault that is due here.  Others that are due too wait for the
+ * next chance; those that let chances pass count this one. */
 static const struct fault *find(struct fault_list *list, enum fault_kind kind,
                                 const struct where *here, uint64_t length)
 {
+    struct fault *due = NULL;
+
     for (size_t i = 0; i < list->count; i++) {
         struct fault *f = &list->all[i];
 
         if (f->kind == kind && !f->spent &&
-            same_place(&f->where, here, length) && is_due(list, f))
-            return f;
+            same_place(&f->where, here, length) && !lets_pass(f) && due == NULL)
+            due = f;
     }
-    return NULL;
+    return due != NULL ? fire(list, due) : NULL;
 }
 
 const struct fault *fault_at_step(struct fault_list *list, enum fault_kind kind,

@@ -95,6 +95,18 @@ static int refuse_load(struct device *d)
     return -EINVAL;
 }
 
+/* Is what was loaded a state that this device can be in? */
+static int check_loaded(struct device *d)
+{
+    struct vfm_error *err = &d->stats.last_refusal;
+    int ret = loader_finish(&d->loader, err);
+
+    if (ret == 0 && !engine_can_resume(&d->loader.result.registers))
+        return error_set(err, -EINVAL,
+                         "registers: no such DMA operation can be under way");
+    return ret;
+}
+
 static int end_loading(struct device *d)
 {
     finish_digest(d, d->stats.loaded_sha256);
@@ -103,7 +115,7 @@ static int end_loading(struct device *d)
                (unsigned long long)d->stats.bytes_loaded,
                d->stats.loaded_sha256);
         fflush(stdout);
-    } else if (loader_finish(&d->loader, &d->stats.last_refusal) < 0) {
+    } else if (check_loaded(d) < 0) {
         return refuse_load(d);
     } else {
         adopt(d);

@@ -44,6 +44,9 @@ size_t personality_error_payload(const struct connection *c,
 /* Takes a header with an impossible size for a command without a body. */
 bool personality_survives_bad_size(const struct connection *c);
 
+/* Whether messages of any size arrive whole: see VFU_CAP_WHOLE_MESSAGES. */
+bool personality_takes_whole_messages(const struct connection *c);
+
 /* Bytes of this message that a single receive gets; less than its size: the
  * rest is taken for the next message. */
 size_t personality_received_size(const struct connection *c,

@@ -35,6 +35,11 @@ static bool needs_running_device(uint32_t command)
     }
 }
 
+bool personality_takes_whole_messages(const struct connection *c)
+{
+    return !applies(c);
+}
+
 int personality_check(const struct connection *c, const struct request *rq)
 {
     uint32_t state = c->device->state;

@@ -98,7 +98,7 @@
 #define EDEV_DMA_OP_RING        4 /* DST: pages, for ever, until stopped */
 
 #define EDEV_DMA_START          1 /* ignored while busy */
-#define EDEV_DMA_STOP           2
+#define EDEV_DMA_STOP           2 /* after the message under way, if any */
 
 #define EDEV_DMA_IDLE           0
 #define EDEV_DMA_BUSY           1

@@ -15,6 +15,8 @@ import socket
 import struct
 import subprocess
 
+import pytest
+
 DEADLINE = 20.0
 
 (VERSION, DMA_MAP, DMA_UNMAP, GET_INFO, GET_REGION_INFO, GET_REGION_IO_FDS,
@@ -98,6 +100,21 @@ class Device:
 
     def __exit__(self, *_):
         self.kill()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts devices that end with the test."""
+    running = []
+
+    def go(*options):
+        device = Device(tmp_path, *options, name="dev%d" % len(running))
+        running.append(device)
+        return device
+
+    yield go
+    for device in running:
+        device.kill()
 
 
 class Client:
