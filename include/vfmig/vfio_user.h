@@ -46,8 +46,9 @@ struct vfm_vfio_user_options {
 
     /* Bytes of device state in one message and how many of those may be under
      * way.  Defaults: reads of 1 MiB, 4 at a time; writes of 32 KiB, 8 at a
-     * time: servers exist that lose their place in larger ones.  What the
-     * server says it can take is a limit in any case.  Bounds: 4 KiB to 16 MiB, 1 to 16. */
+     * time, as servers exist that lose their place in larger ones; of 1 MiB if
+     * the server says that it does not.  What the server says it can take is a
+     * limit in any case.  Bounds: 4 KiB to 16 MiB, 1 to 16. */
     uint32_t read_size;
     uint32_t read_depth;
     uint32_t write_size;

@@ -67,6 +67,12 @@ _Static_assert(sizeof(struct vfu_version) == 4, "no padding");
 #define VFU_DEFAULT_MAX_MSG_FDS        1
 #define VFU_DEFAULT_MAX_DATA_XFER_SIZE (UINT32_C(1) << 20)
 
+/* A capability of ours, true or absent, which others ignore: a server that has
+ * it takes a message whole, however the socket cuts it.  It should go without
+ * saying, but servers exist that lose their place in one that does not
+ * arrive in one piece, and they say nothing. */
+#define VFU_CAP_WHOLE_MESSAGES         "vfmig_whole_messages"
+
 struct vfu_device_info {
     uint32_t argsz;
     uint32_t flags;

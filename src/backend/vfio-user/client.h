@@ -175,6 +175,7 @@ struct client {
 
     uint32_t offered_transfer; /* what we said we can */
     uint32_t read_size;
+    bool whole_messages; /* the server does not mind large writes */
     uint32_t write_size;
 
     const struct vfm_dma_ops *dma_ops;

@@ -78,12 +78,12 @@ static int read_options(struct settings *s,
         .data_timeout_ms = value_or(o.data_timeout_ms, DEFAULT_DATA_MS),
         .read_size = value_or(o.read_size, DEFAULT_READ_SIZE),
         .read_depth = value_or(o.read_depth, DEFAULT_READ_DEPTH),
-        .write_size = value_or(o.write_size, DEFAULT_WRITE_SIZE),
+        .write_size = o.write_size,
         .write_depth = value_or(o.write_depth, DEFAULT_WRITE_DEPTH),
     };
     ret = check_range(name, s->read_size, MIN_DATA_SIZE, MAX_DATA_SIZE,
                       "read size", err);
-    if (ret == 0)
+    if (ret == 0 && s->write_size != 0)
         ret = check_range(name, s->write_size, MIN_DATA_SIZE, MAX_DATA_SIZE,
                           "write size", err);
     if (ret == 0)
@@ -185,8 +185,12 @@ static uint32_t at_most(uint32_t value, uint32_t max)
 
 static void note_sizes(struct client *c)
 {
+    uint32_t write_size =
+        c->whole_messages ? DEFAULT_READ_SIZE : DEFAULT_WRITE_SIZE;
+
     c->read_size = at_most(c->settings.read_size, c->max_transfer);
-    c->write_size = at_most(c->settings.write_size, c->max_transfer);
+    c->write_size =
+        at_most(value_or(c->settings.write_size, write_size), c->max_transfer);
     c->dev->info.read_size = c->read_size;
     c->dev->info.write_size = c->write_size;
 }

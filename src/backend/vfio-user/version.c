@@ -61,6 +61,17 @@ static int get_number(struct client *c, struct json_object *object,
     return 0;
 }
 
+/* Reads the boolean @key; false if it is absent. */
+static int read_flag(struct client *c, struct json_object *object,
+                     const char *key, bool *value)
+{
+    struct json_object *member;
+    int ret = get_member(c, object, key, json_type_boolean, &member);
+
+    *value = ret == 0 && member != NULL && json_object_get_boolean(member);
+    return ret;
+}
+
 /* Takes the socket that came with the reply over for the server's commands. */
 static int adopt_twin(struct client *c, int fd)
 {
@@ -84,17 +95,18 @@ static int adopt_twin(struct client *c, int fd)
 
 static int read_twin(struct client *c, struct json_object *caps)
 {
-    struct json_object *object, *flag;
+    struct json_object *object;
+    bool supported = false;
     uint32_t index = UINT32_MAX;
     int fd;
     int ret = get_member(c, caps, "twin_socket", json_type_object, &object);
 
     if (ret < 0 || object == NULL)
         return ret;
-    ret = get_member(c, object, "supported", json_type_boolean, &flag);
+    ret = read_flag(c, object, "supported", &supported);
     if (ret == 0)
         ret = get_number(c, object, "fd_index", 0, UINT32_MAX - 1, &index);
-    if (ret < 0 || flag == NULL || !json_object_get_boolean(flag))
+    if (ret < 0 || !supported)
         return ret;
     if (index == UINT32_MAX)
         return 0;
@@ -120,6 +132,8 @@ static int read_capabilities(struct client *c, struct json_object *root)
     if (ret == 0)
         ret = get_number(c, caps, "max_data_xfer_size", 1, MAX_DATA_SIZE,
                          &c->max_transfer);
+    if (ret == 0)
+        ret = read_flag(c, caps, VFU_CAP_WHOLE_MESSAGES, &c->whole_messages);
     if (ret == 0)
         ret = read_twin(c, caps);
     return ret;
@@ -196,12 +210,12 @@ static int send_version(struct client *c, struct exchange *x)
         { json, 0 },
     };
     /* The twin socket came with minor 2. */
-    int n =
-        snprintf(json, sizeof(json),
-                 "{\"capabilities\":{\"max_msg_fds\":%d,"
-                 "\"max_data_xfer_size\":%" PRIu32 "%s}}",
-                 CLIENT_MAX_MSG_FDS, c->offered_transfer,
-                 x->minor < 2 ? "" : ",\"twin_socket\":{\"supported\":true}");
+    int n = snprintf(
+        json, sizeof(json),
+        "{\"capabilities\":{\"max_msg_fds\":%d,"
+        "\"max_data_xfer_size\":%" PRIu32 ",\"%s\":true%s}}",
+        CLIENT_MAX_MSG_FDS, c->offered_transfer, VFU_CAP_WHOLE_MESSAGES,
+        x->minor < 2 ? "" : ",\"twin_socket\":{\"supported\":true}");
 
     parts[1].iov_len = (size_t)n + 1;
     return client_send(c, &x->req, VFU_VERSION, parts, 2, NULL, 0);

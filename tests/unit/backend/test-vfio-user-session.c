@@ -504,6 +504,25 @@ static void writes_are_cut_to_what_every_server_takes(void **state)
     close_both(&f, dev);
 }
 
+static void writes_are_as_large_as_a_server_that_minds_not_allows(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = NULL;
+
+    (void)state;
+    fake_start(&f);
+    f.version = "{\"capabilities\":{\"max_data_xfer_size\":200000,"
+                "\"vfmig_whole_messages\":true}}";
+    assert_int_equal(
+        vfm_device_open_vfio_user_fd(f.client_fd, "f", NULL, &dev, NULL), 0);
+    f.client_fd = -1;
+    enter(dev, VFM_STATE_RESUMING);
+    assert_int_equal(device_write(dev, pattern, DATA_SIZE, NULL), 200000);
+    assert_int_equal(flush_all(dev, NULL), 0);
+    assert_int_equal(f.loaded_size, 200000);
+    close_both(&f, dev);
+}
+
 static void no_more_writes_are_under_way_than_allowed(void **state)
 {
     struct vfm_vfio_user_options options = {
@@ -630,6 +649,7 @@ int main(void)
         cmocka_unit_test(a_read_cannot_yield_more_than_asked_or_sent),
         cmocka_unit_test(a_state_is_loaded_as_it_is),
         cmocka_unit_test(writes_are_cut_to_what_every_server_takes),
+        cmocka_unit_test(writes_are_as_large_as_a_server_that_minds_not_allows),
         cmocka_unit_test(no_more_writes_are_under_way_than_allowed),
         cmocka_unit_test(the_first_refusal_of_a_write_stays),
         cmocka_unit_test(refusals_of_a_former_session_mean_nothing),
