@@ -82,6 +82,12 @@ static enum vfm_state want_resuming(const struct vfm_migration *m,
     return VFM_STATE_RESUMING;
 }
 
+static bool until_a_section_begins(const struct vfm_migration *m)
+{
+    return m->target.has_event &&
+           m->target.event.type == VFM_STREAM_SECTION_BEGIN;
+}
+
 static bool until_setup_is_over(const struct vfm_migration *m)
 {
     const struct vfm_stream_section *section = &m->target.event.section;
@@ -104,18 +110,33 @@ static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
     return vfm_decoder_new(&options, &m->target.decoder, err);
 }
 
+enum { JUDGE, PREPARE, LOAD };
+
+/* What is no stream, or not for us, costs no device its state: the beginning is
+ * read before the devices are made ready. */
+static int setup_step(struct vfm_migration *m, struct vfm_error *err)
+{
+    switch (m->step) {
+    case JUDGE:
+        return target_load(m, until_a_section_begins, err);
+    case PREPARE:
+        return members_move(m, want_resuming, NULL, err);
+    case LOAD:
+    default:
+        return target_load(m, until_setup_is_over, err);
+    }
+}
+
 int target_setup(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = make_decoder(m, err);
 
     target_tell_progress(m);
-    if (ret == 0 && m->step == 0) {
-        ret = members_move(m, want_resuming, NULL, err);
+    while (ret == 0 && m->step <= LOAD) {
+        ret = setup_step(m, err);
         if (ret == 0)
-            m->step = 1;
+            m->step++;
     }
-    if (ret == 0)
-        ret = target_load(m, until_setup_is_over, err);
     return talk_wait(m, ret, err);
 }
 
