@@ -14,6 +14,7 @@
 
 #include "stream/decoder.h"
 #include "util/error.h"
+#include "util/options.h"
 
 #define MAX_VFIO_DATA     (UINT64_C(1) << 30)
 #define MAX_VMDESCRIPTION ((size_t)16 << 20)
@@ -128,30 +129,12 @@ bool decoder_copy_name(char to[STREAM_NAME_MAX + 1], const uint8_t *from,
 }
 
 /* Copies options of another version of the header, if it may be done. */
-static int copy_options(struct vfm_decoder_options *to,
-                        const struct vfm_decoder_options *from,
-                        struct vfm_error *err)
-{
-    const uint8_t *bytes = (const uint8_t *)from;
-    size_t known = sizeof(*to);
-
-    if (from == NULL)
-        return 0;
-    for (size_t i = known; i < from->size; i++)
-        if (bytes[i] != 0)
-            return error_set(err, -E2BIG,
-                             "stream: the decoder's options have members "
-                             "that this library does not know");
-    memcpy(to, from, from->size < known ? from->size : known);
-    return 0;
-}
-
 static int set_options(struct vfm_decoder *dec,
                        const struct vfm_decoder_options *options,
                        struct vfm_error *err)
 {
     struct vfm_decoder_options *o = &dec->options;
-    int ret = copy_options(o, options, err);
+    int ret = options_copy(o, sizeof(*o), options, "stream: the decoder", err);
 
     if (ret < 0)
         return ret;

@@ -15,6 +15,7 @@
 #include "stream/multifd.h"
 #include "util/bytes.h"
 #include "util/error.h"
+#include "util/options.h"
 
 #define PAGE_SIZE_DEFAULT 4096
 #define PAGE_SIZE_MIN     1024
@@ -74,29 +75,13 @@ bool multifd_copy_name(struct vfm_multifd_decoder *dec, const uint8_t *from)
 
 /* ---------------------------------------------------------------------- */
 
-static int copy_options(struct vfm_multifd_options *to,
-                        const struct vfm_multifd_options *from,
-                        struct vfm_error *err)
-{
-    const uint8_t *bytes = (const uint8_t *)from;
-
-    if (from == NULL)
-        return 0;
-    for (size_t i = sizeof(*to); i < from->size; i++)
-        if (bytes[i] != 0)
-            return error_set(err, -E2BIG,
-                             "stream: the multifd decoder's options have "
-                             "members that this library does not know");
-    memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
-    return 0;
-}
-
 static int set_options(struct vfm_multifd_decoder *dec,
                        const struct vfm_multifd_options *options,
                        struct vfm_error *err)
 {
     struct vfm_multifd_options *o = &dec->options;
-    int ret = copy_options(o, options, err);
+    int ret = options_copy(o, sizeof(*o), options,
+                           "stream: the multifd decoder", err);
 
     if (ret < 0)
         return ret;

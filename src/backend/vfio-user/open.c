@@ -16,6 +16,7 @@
 #include "backend/vfio-user/client.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/options.h"
 
 #define DEFAULT_CONNECT_MS 5000
 #define DEFAULT_COMMAND_MS 5000
@@ -40,32 +41,12 @@ static uint32_t value_or(uint32_t value, uint32_t otherwise)
     return value != 0 ? value : otherwise;
 }
 
-static int copy_options(struct vfm_vfio_user_options *to,
-                        const struct vfm_vfio_user_options *from,
-                        const char *name, struct vfm_error *err)
-{
-    const uint8_t *bytes = (const uint8_t *)from;
-
-    *to = (struct vfm_vfio_user_options){ 0 };
-    if (from == NULL)
-        return 0;
-    if (from->size < sizeof(from->size))
-        return error_set(err, -EINVAL, "%s: options of size %zu", name,
-                         from->size);
-    for (size_t i = sizeof(*to); i < from->size; i++)
-        if (bytes[i] != 0)
-            return error_set(err, -E2BIG, "%s: an option that is not known",
-                             name);
-    memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
-    return 0;
-}
-
 static int read_options(struct settings *s,
                         const struct vfm_vfio_user_options *options,
                         const char *name, struct vfm_error *err)
 {
     struct vfm_vfio_user_options o;
-    int ret = copy_options(&o, options, name, err);
+    int ret = options_copy(&o, sizeof(o), options, name, err);
 
     if (ret < 0)
         return ret;
