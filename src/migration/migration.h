@@ -34,6 +34,7 @@
 #include "migration/policy.h"
 #include "migration/member.h"
 #include "stream/vmdescription.h"
+#include "util/clock.h"
 
 struct wishes {
     bool send;
@@ -177,6 +178,11 @@ static inline bool peer_is(const struct vfm_migration *m, enum vfm_peer peer)
     return m->options.peer == peer;
 }
 
+static inline int64_t peer_timeout_ns(const struct vfm_migration *m)
+{
+    return (int64_t)m->options.peer_timeout_ms * NS_PER_MS;
+}
+
 /* stage.c: as vfm_migration_dispatch(). */
 int stages_run(struct vfm_migration *m);
 /* Why the migration is refused as things stand; 0 if it is not. */
@@ -222,6 +228,10 @@ int talk_flush(struct vfm_migration *m, struct vfm_error *err);
 /* Receives what is there.  0 if there is news, -EAGAIN if not, -ENODATA if the
  * peer sends no more. */
 int talk_fill(struct vfm_migration *m, struct vfm_error *err);
+/* Receives the peer's hello, or its answer to ours: its JSON text, valid until
+ * the inbox is filled again.  Returns 0, -EAGAIN, or an error. */
+int talk_hear_hello(struct vfm_migration *m, const char **json, size_t *len,
+                    struct vfm_error *err);
 /* @ret is what a stage is about to return: if that is -EAGAIN, fails instead
  * if the peer has kept us waiting for too long, or sees to it that we come
  * back when it has. */

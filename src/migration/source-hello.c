@@ -31,17 +31,8 @@ static int hear_answer(struct vfm_migration *m, struct vfm_error *err)
 {
     const char *json;
     size_t len;
-    int ret;
+    int ret = talk_hear_hello(m, &json, &len, err);
 
-    while ((ret = hello_next(&m->inbox, &json, &len, err)) == 0) {
-        ret = talk_fill(m, err);
-        if (ret == -ENODATA)
-            return error_set(err, -ECONNRESET,
-                             "%s: the target hung up instead of an answer",
-                             vfm_channel_name(m->channel));
-        if (ret < 0)
-            return ret;
-    }
     return ret < 0 ? ret : hello_check_answer(m, json, len, err);
 }
 

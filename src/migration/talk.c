@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "migration/hello.h"
 #include "migration/migration.h"
 #include "util/clock.h"
 #include "util/error.h"
@@ -49,10 +50,28 @@ int talk_fill(struct vfm_migration *m, struct vfm_error *err)
     return n == -EAGAIN ? -EAGAIN : channel_failed(m, (int)n);
 }
 
+int talk_hear_hello(struct vfm_migration *m, const char **json, size_t *len,
+                    struct vfm_error *err)
+{
+    int ret;
+
+    while ((ret = hello_next(&m->inbox, json, len, err)) == 0) {
+        ret = talk_fill(m, err);
+        if (ret == -ENODATA)
+            return error_set(err, -ECONNRESET,
+                             "%s: the %s hung up where its hello should be",
+                             vfm_channel_name(m->channel),
+                             is_source(m) ? "target" : "source");
+        if (ret < 0)
+            return ret;
+    }
+    return ret < 0 ? ret : 0;
+}
+
 /* When the peer's silence becomes a failure. */
 static int64_t silent_until(const struct vfm_migration *m)
 {
-    return m->heard_at + (int64_t)m->options.peer_timeout_ms * NS_PER_MS;
+    return m->heard_at + peer_timeout_ns(m);
 }
 
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)

@@ -147,6 +147,16 @@ int target_loaded(struct vfm_migration *m, struct vfm_error *err)
     return talk_wait(m, ret, err);
 }
 
+/* What cannot be reached must not be taken over. */
+static int check_devices(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    for (unsigned int i = 0; ret == 0 && i < m->num_members; i++)
+        ret = device_check(m->members[i]->dev, err);
+    return ret;
+}
+
 static int take_message(struct vfm_migration *m, const struct message *msg,
                         struct vfm_error *err)
 {
@@ -186,7 +196,9 @@ int target_yours(struct vfm_migration *m, struct vfm_error *err)
     int ret = 0;
 
     if (peer_is(m, VFM_PEER_VFMIG)) {
-        ret = wait_for_yours(m, err);
+        ret = check_devices(m, err);
+        if (ret == 0)
+            ret = wait_for_yours(m, err);
         if (ret == -EAGAIN)
             target_tell_progress(m);
     }

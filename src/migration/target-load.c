@@ -40,17 +40,8 @@ static int hear_hello(struct vfm_migration *m, struct vfm_error *err)
     struct vfm_error refusal = { 0 };
     const char *json;
     size_t len;
-    int ret;
+    int ret = talk_hear_hello(m, &json, &len, err);
 
-    while ((ret = hello_next(&m->inbox, &json, &len, err)) == 0) {
-        ret = talk_fill(m, err);
-        if (ret == -ENODATA)
-            return error_set(err, -ECONNRESET,
-                             "%s: the source hung up instead of a hello",
-                             vfm_channel_name(m->channel));
-        if (ret < 0)
-            return ret;
-    }
     if (ret < 0)
         return ret;
     hello_check(m, json, len, &refusal);

@@ -20,14 +20,16 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* How long the peer may take to say why it hung up, or to read why we did. */
+/* How long the peer may take to say why it hung up, or to read why we did; less
+ * if it never may be that slow. */
 #define LAST_WORDS_NS (1 * NS_PER_SEC)
 
 static void enter(struct vfm_migration *m, enum unwind_step step)
 {
     m->unwind = step;
     m->step = 0;
-    m->unwind_until = clock_now() + LAST_WORDS_NS;
+    m->unwind_until =
+        clock_now() + clock_min(LAST_WORDS_NS, peer_timeout_ns(m));
 }
 
 void unwind_start(struct vfm_migration *m)

@@ -122,24 +122,43 @@ static int merge(struct pollfd *all, int have, const struct pollfd *more, int n)
     return have;
 }
 
+static int gather_channel(struct vfm_migration *m, struct pollfd *all, int n)
+{
+    struct pollfd fds[CHANNEL_FDS];
+    int64_t at;
+    int added = vfm_channel_poll_fds(m->channel, m->wishes.send, m->wishes.recv,
+                                     fds, &at);
+
+    /* A channel that nobody waits for says that it is ready. */
+    if (added > 0 || m->wishes.send || m->wishes.recv)
+        wish_wake(m, at);
+    return merge(all, n, fds, added);
+}
+
+static int gather_device(struct vfm_migration *m, struct vfm_device *dev,
+                         struct pollfd *all, int n)
+{
+    struct pollfd fds[DEVICE_MAX_FDS];
+    int64_t at = CLOCK_NEVER;
+    int added = device_wait_fds(dev, fds, &at);
+
+    /* Who needs a device that is gone finds out; others do not wait for it. */
+    if (at <= 0 && !device_is_busy(dev) && device_check(dev, NULL) < 0)
+        return n;
+    wish_wake(m, at);
+    return merge(all, n, fds, added);
+}
+
 /* All that is to be watched now; the deadlines go to the wishes. */
 static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
 {
-    struct pollfd fds[CHANNEL_FDS + DEVICE_MAX_FDS];
-    int64_t at = CLOCK_NEVER;
     int n = 0;
 
     if (m->over)
         return 0;
-    n = merge(all, n, fds,
-              vfm_channel_poll_fds(m->channel, m->wishes.send, m->wishes.recv,
-                                   fds, &at));
-    wish_wake(m, at);
-    for (unsigned int i = 0; i < m->num_members; i++) {
-        at = CLOCK_NEVER;
-        n = merge(all, n, fds, device_wait_fds(m->members[i]->dev, fds, &at));
-        wish_wake(m, at);
-    }
+    n = gather_channel(m, all, n);
+    for (unsigned int i = 0; i < m->num_members; i++)
+        n = gather_device(m, m->members[i]->dev, all, n);
     /* What is due at once is no timer's business: one in the past costs as much
      * as an interrupt. */
     if (m->wishes.wake_at <= clock_now()) {
