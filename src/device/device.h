@@ -92,6 +92,10 @@ struct device_ops {
     int (*wait_fds)(struct vfm_device *dev, struct pollfd *fds,
                     int64_t *deadline);
 
+    /* Takes what the device has sent, without being asked for anything.
+     * Returns 0, or the error by which the transport has failed. */
+    int (*check)(struct vfm_device *dev, struct vfm_error *err);
+
     /* Frees what the backend put in dev->backend.  Never fails. */
     void (*close)(struct vfm_device *dev);
 };
@@ -201,6 +205,12 @@ int device_flush(struct vfm_device *dev, struct vfm_error *err);
 static inline bool device_is_busy(const struct vfm_device *dev)
 {
     return dev->phase != DEVICE_IDLE;
+}
+
+/* Whether the device can still be reached: 0, or why not. */
+static inline int device_check(struct vfm_device *dev, struct vfm_error *err)
+{
+    return dev->ops->check(dev, err);
 }
 
 static inline int device_wait_fds(struct vfm_device *dev, struct pollfd *fds,

@@ -33,6 +33,14 @@ static int wait_fds(struct vfm_device *dev, struct pollfd *fds,
     return n;
 }
 
+static int check(struct vfm_device *dev, struct vfm_error *err)
+{
+    struct client *c = device_client(dev);
+
+    client_pump(c);
+    return c->lost.code < 0 ? client_error(c, err, c->lost.code, "go on") : 0;
+}
+
 static void close_client(struct vfm_device *dev)
 {
     client_free(device_client(dev));
@@ -48,6 +56,7 @@ const struct device_ops vfio_user_ops = {
     .flush = writer_flush,
     .end_session = end_session,
     .wait_fds = wait_fds,
+    .check = check,
     .close = close_client,
 };
 
@@ -58,8 +67,7 @@ int vfm_vfio_user_process(struct vfm_device *dev, struct vfm_error *err)
 
     if (ret < 0)
         return ret;
-    client_pump(c);
-    return c->lost.code < 0 ? client_error(c, err, c->lost.code, "go on") : 0;
+    return check(dev, err);
 }
 
 int vfm_vfio_user_fd(const struct vfm_device *dev)

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "device/device.h"
@@ -229,8 +228,11 @@ static int call_start(struct vfm_device *dev, struct device_call *call,
     struct fake_device *f = dev->backend;
 
     f->call_delay = f->delay;
-    f->asked_at = clock_now();
     f->again = true;
+    if (++f->started == f->silent_at) {
+        f->silent = true;
+        f->silence_ends = clock_now() + f->silence_ns;
+    }
     if (!fails_at_start(f, (enum fake_op)call->op))
         return 0;
     return say(f, (enum fake_op)call->op, act(f, call), err);
@@ -265,13 +267,23 @@ static int wait_fds(struct vfm_device *dev, struct pollfd *fds,
     struct fake_device *f = dev->backend;
 
     *deadline = f->silent ? f->silence_ends : CLOCK_NEVER;
+    if (f->gone) {
+        *deadline = 0;
+        return 0;
+    }
     fds[0] = (struct pollfd){ .fd = f->event_fd,
                               .events = f->again && !f->silent ? POLLIN : 0 };
     f->again = false;
-    if (!f->hung_up)
-        return 1;
-    fds[1] = (struct pollfd){ .fd = f->hung_fd };
-    return 2;
+    return 1;
+}
+
+static int check(struct vfm_device *dev, struct vfm_error *err)
+{
+    struct fake_device *f = dev->backend;
+
+    if (!f->gone)
+        return 0;
+    return error_set(err, -ENOTCONN, "%s: the device is gone", dev->name);
 }
 
 static void close_backend(struct vfm_device *dev)
@@ -281,7 +293,6 @@ static void close_backend(struct vfm_device *dev)
     session_end(f);
     free(f->loaded);
     close(f->event_fd);
-    close(f->hung_fd);
 }
 
 static const struct device_ops fake_ops = {
@@ -294,13 +305,12 @@ static const struct device_ops fake_ops = {
     .flush = session_flush,
     .end_session = session_over,
     .wait_fds = wait_fds,
+    .check = check,
     .close = close_backend,
 };
 
 void fake_open(struct fake_device *f, const char *name, uint64_t migration)
 {
-    int pair[2];
-
     *f = (struct fake_device){
         .migration = migration,
         .silence_ends = CLOCK_NEVER,
@@ -308,11 +318,8 @@ void fake_open(struct fake_device *f, const char *name, uint64_t migration)
         .state = VFM_STATE_RUNNING,
     };
     f->event_fd = eventfd(1, EFD_CLOEXEC);
-    if (f->event_fd < 0 ||
-        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    if (f->event_fd < 0)
         abort();
-    close(pair[1]);
-    f->hung_fd = pair[0];
     f->dev = device_new(&fake_ops, f, name);
     if (f->dev == NULL)
         abort();

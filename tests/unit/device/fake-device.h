@@ -67,18 +67,20 @@ struct fake_device {
 
     /* Set before the test begins. */
     uint64_t migration;
-    bool silent;           /* answers nothing any more */
-    int64_t silence_ends;  /* then -ETIMEDOUT; CLOCK_NEVER */
-    bool hung_up;          /* its descriptor has an end that is closed */
-    unsigned int delay;    /* -EAGAIN, so many times for each call */
-    unsigned int io_delay; /* and for each piece of data */
-    size_t piece;          /* bytes shown and taken at once */
-    const uint8_t *data;   /* its state */
-    size_t size;           /* of that */
-    size_t pre_copy_size;  /* of that, what PRE_COPY yields */
-    size_t initial_size;   /* of that, what counts as initial */
-    size_t reinit_size;    /* more initial data, once the first was read */
-    bool lies_size;        /* answers the following */
+    bool silent;            /* answers nothing any more */
+    unsigned int silent_at; /* from that call on, 1 is the first, 0: never */
+    int64_t silence_ns;     /* for so long */
+    int64_t silence_ends;   /* then -ETIMEDOUT; CLOCK_NEVER */
+    bool gone;              /* the connection to it has ended */
+    unsigned int delay;     /* -EAGAIN, so many times for each call */
+    unsigned int io_delay;  /* and for each piece of data */
+    size_t piece;           /* bytes shown and taken at once */
+    const uint8_t *data;    /* its state */
+    size_t size;            /* of that */
+    size_t pre_copy_size;   /* of that, what PRE_COPY yields */
+    size_t initial_size;    /* of that, what counts as initial */
+    size_t reinit_size;     /* more initial data, once the first was read */
+    bool lies_size;         /* answers the following */
     uint64_t says_size;
     bool lies_precopy;
     struct vfm_precopy_info says_precopy;
@@ -113,10 +115,9 @@ struct fake_device {
     unsigned int num_config_writes;
 
     /* Inside. */
+    unsigned int started;
     int event_fd;
-    int hung_fd;
     bool again;
-    int64_t asked_at;
     unsigned int call_delay;
     unsigned int data_delay;
     int result;

@@ -245,7 +245,7 @@ void side_run(struct pair_side *side)
                      vfm_stage_name(vfm_migration_get_stage(side->m)));
 }
 
-static void begin(struct pair *p)
+void pair_begin(struct pair *p)
 {
     int fds[2];
 
@@ -257,6 +257,7 @@ static void begin(struct pair *p)
     }
     side_begin(&p->source, fds[0]);
     side_begin(&p->target, fds[1]);
+    p->deadline = clock_now() + DEADLINE_NS;
 }
 
 static void hang(const struct pair *p)
@@ -270,7 +271,7 @@ static void hang(const struct pair *p)
 }
 
 /* Waits for anything, then does what is to be done once. */
-static void step(struct pair *p, int64_t deadline)
+void pair_step(struct pair *p)
 {
     struct pair_side *sides[2] = { &p->source, &p->target };
     struct pollfd fds[2 + RELAY_FDS];
@@ -287,7 +288,7 @@ static void step(struct pair *p, int64_t deadline)
         };
     if (p->has_relay)
         n += relay_poll_fds(&p->relay, fds + 2);
-    if (poll(fds, (nfds_t)n, clock_poll_timeout(deadline)) == 0)
+    if (poll(fds, (nfds_t)n, clock_poll_timeout(p->deadline)) == 0)
         hang(p);
     for (int i = 0; i < 2; i++)
         if (fds[i].revents != 0)
@@ -296,13 +297,16 @@ static void step(struct pair *p, int64_t deadline)
         relay_pump(&p->relay);
 }
 
+void pair_end(struct pair *p)
+{
+    while (!p->source.over || !p->target.over)
+        pair_step(p);
+}
+
 void pair_run(struct pair *p)
 {
-    int64_t deadline = clock_now() + DEADLINE_NS;
-
-    begin(p);
-    while (!p->source.over || !p->target.over)
-        step(p, deadline);
+    pair_begin(p);
+    pair_end(p);
 }
 
 static void close_side(struct pair_side *side)

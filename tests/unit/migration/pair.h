@@ -88,6 +88,7 @@ struct pair_side {
 struct pair_relay {
     int fds[2];     /* to the source, to the target; -1: closed */
     size_t cut[2];  /* bytes from there, then the end; SIZE_MAX: never */
+    bool freezes;   /* instead of ending it stands still */
     size_t done[2]; /* bytes that came from there */
     bool ended[2];
     uint8_t buf[2][65536];
@@ -103,6 +104,7 @@ struct pair {
     bool has_relay;
     struct pair_relay relay;
     unsigned int clock;
+    int64_t deadline;
     unsigned int fds_before;
     bool vm_order_broken; /* a callback came at the wrong time */
     bool two_vms;
@@ -114,7 +116,11 @@ extern uint8_t pair_data[PAIR_DATA_MAX + PAIR_DEVICES_MAX];
 void pair_init(struct pair *p, const struct pair_setup *setup);
 /* Between the two runs a relay that cuts after so many bytes. */
 void pair_use_relay(struct pair *p, size_t from_source, size_t from_target);
+/* In one, or in steps: pair_end() takes the rest of them. */
 void pair_run(struct pair *p);
+void pair_begin(struct pair *p);
+void pair_step(struct pair *p);
+void pair_end(struct pair *p);
 void pair_check(struct pair *p);
 void pair_close(struct pair *p);
 

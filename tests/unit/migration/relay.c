@@ -40,7 +40,8 @@ int relay_poll_fds(const struct pair_relay *relay, struct pollfd *fds)
     for (int i = 0; i < 2; i++) {
         short events = 0;
 
-        if (pending(relay, i) == 0 && !relay->ended[i])
+        if (pending(relay, i) == 0 && !relay->ended[i] &&
+            relay->done[i] < relay->cut[i])
             events |= POLLIN;
         if (pending(relay, !i) > 0)
             events |= POLLOUT;
@@ -105,7 +106,8 @@ static void pump(struct pair_relay *relay, int from)
         fill(relay, from);
     if (pending(relay, from) > 0)
         pass_on(relay, from);
-    if (pending(relay, from) == 0 && relay->done[from] >= relay->cut[from])
+    if (pending(relay, from) == 0 && relay->done[from] >= relay->cut[from] &&
+        !relay->freezes)
         relay_close(relay);
 }
 
