@@ -128,7 +128,11 @@ bool decoder_copy_name(char to[STREAM_NAME_MAX + 1], const uint8_t *from,
     return true;
 }
 
-/* Copies options of another version of the header, if it may be done. */
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 static int set_options(struct vfm_decoder *dec,
                        const struct vfm_decoder_options *options,
                        struct vfm_error *err)
@@ -144,6 +148,9 @@ static int set_options(struct vfm_decoder *dec,
         o->max_vmdescription = MAX_VMDESCRIPTION;
     if (o->max_held == 0)
         o->max_held = MAX_HELD;
+    /* Limits are added up; nobody has a quarter of the address space. */
+    o->max_vmdescription = smaller(o->max_vmdescription, SIZE_MAX / 4);
+    o->max_held = smaller(o->max_held, SIZE_MAX / 4);
     if (o->page_size == 0)
         o->page_size = PAGE_SIZE_DEFAULT;
     if (o->page_size < PAGE_SIZE_MIN || o->page_size > PAGE_SIZE_MAX ||

@@ -10,6 +10,7 @@
  *
  * The end of the input is not waited for: a peer may keep a socket open.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,12 +151,21 @@ static bool is_candidate(const uint8_t *p)
     return true;
 }
 
-static bool find_candidate(struct vfm_decoder *dec)
+/* Returns 1, 0 if there is none yet, or a negative errno if there can be none
+ * within the limit: a limit on where it begins, so that it does not depend on
+ * how the input was split. */
+static int find_candidate(struct vfm_decoder *dec)
 {
     struct held *held = &dec->held;
     const uint8_t *p;
 
     for (; held->scanned + CANDIDATE_BYTES <= held->len; held->scanned++) {
+        if (held->scanned > dec->options.max_held)
+            return decoder_fail_section(
+                dec, -E2BIG, dec->in.offset,
+                "its length is not known, and no vmdescription that tells it "
+                "came within %zu bytes",
+                dec->options.max_held);
         p = held->buf + held->scanned;
         if (!is_candidate(p))
             continue;
@@ -165,9 +175,9 @@ static bool find_candidate(struct vfm_decoder *dec)
             continue;
         held->json = held->scanned + CANDIDATE_JSON;
         held->json_seen = 0;
-        return true;
+        return 1;
     }
-    return false;
+    return 0;
 }
 
 /* The text of a vmdescription has no control characters.  Whatever begins
@@ -204,13 +214,19 @@ static int try_candidate(struct vfm_decoder *dec)
     return true;
 }
 
-/* Returns 1 if the vmdescription is there, whole, 0 if not, or -ENOMEM. */
+/* Returns 1 if the vmdescription is there, whole, 0 if not, or a negative
+ * errno. */
 static int search(struct vfm_decoder *dec)
 {
     struct held *held = &dec->held;
     int ret;
 
-    while (held->json > 0 || find_candidate(dec)) {
+    for (;;) {
+        if (held->json == 0) {
+            ret = find_candidate(dec);
+            if (ret <= 0)
+                return ret;
+        }
         ret = text_goes_on(held);
         if (ret > 0 && held->json_seen < held->json_len)
             return 0;
@@ -221,7 +237,6 @@ static int search(struct vfm_decoder *dec)
         held->json = 0;
         held->scanned++;
     }
-    return 0;
 }
 
 /* ---------------------------------------------------------------------- */
@@ -243,21 +258,17 @@ static int enlarge(struct held *held, size_t len)
     return 0;
 }
 
-/* Keeps what the window holds, up to the limit. */
+/* Keeps what the window holds.  The limit is never reached: before that there
+ * is a vmdescription or an error. */
 static int keep(struct vfm_decoder *dec)
 {
     struct held *held = &dec->held;
-    size_t limit = dec->options.max_held +
-                   (held->json > 0 ? dec->options.max_vmdescription : 0);
+    size_t limit = dec->options.max_held + CANDIDATE_BYTES +
+                   dec->options.max_vmdescription + 1;
     size_t len = dec->in.len;
     int ret;
 
-    if (held->len >= limit)
-        return decoder_fail_section(
-            dec, -E2BIG, dec->in.offset,
-            "its length is not known, and no vmdescription that tells it came "
-            "within %zu bytes",
-            held->len);
+    assert(held->len < limit);
     if (len > limit - held->len)
         len = limit - held->len;
     ret = enlarge(held, held->len + len);

@@ -304,7 +304,7 @@ static void unknown_lengths_are_not_waited_for_without_end(void **state)
     options.max_held = 1000;
     make(&m);
     encode_section_begin(&m.enc, VFM_SECTION_FULL, 1, "timer", 0, 1);
-    for (int i = 0; i < 1001; i++)
+    for (int i = 0; i < 1013; i++)
         make_8(&m, 1);
     refused_with(&options, &m, -E2BIG,
                  "offset 36: section 'timer' (FULL): its length is not known, "
