@@ -49,27 +49,24 @@ void vfm_multifd_window_free(struct vfm_multifd_window *win)
     free(win);
 }
 
-static uint64_t *word(struct vfm_multifd_window *win, uint32_t index,
-                      uint64_t *bit)
+static uint64_t *word(struct vfm_multifd_window *win, uint32_t index)
 {
-    uint32_t at = index % win->span;
+    return &win->bits[index % win->span / WORD_BITS];
+}
 
-    *bit = UINT64_C(1) << (at % WORD_BITS);
-    return &win->bits[at / WORD_BITS];
+static uint64_t bit(const struct vfm_multifd_window *win, uint32_t index)
+{
+    return UINT64_C(1) << (index % win->span % WORD_BITS);
 }
 
 static bool is_set(struct vfm_multifd_window *win, uint32_t index)
 {
-    uint64_t bit;
-
-    return (*word(win, index, &bit) & bit) != 0;
+    return (*word(win, index) & bit(win, index)) != 0;
 }
 
 static void flip(struct vfm_multifd_window *win, uint32_t index)
 {
-    uint64_t bit;
-
-    *word(win, index, &bit) ^= bit;
+    *word(win, index) ^= bit(win, index);
 }
 
 static int check(struct vfm_multifd_window *win, uint32_t index, bool config,
