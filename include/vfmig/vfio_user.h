@@ -125,9 +125,11 @@ void vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
 /*
  * Ties @count interrupts of kind @index (0 INTx, 1 MSI, 2 MSI-X) from @start
  * on to the eventfds @fds; an entry of -1 unties one.  @count 0 turns
- * the kind off.  Sent in as many messages as the server's limit wants.
+ * the kind off.  Sent in as many messages as the server's limit wants; what
+ * came before a refusal stays set.
  *
  * Returns 0, or what the server answered.
+ *   -EOPNOTSUPP   the server takes no descriptors
  */
 int vfm_vfio_user_set_irqs(struct vfm_device *dev, uint32_t index,
                            uint32_t start, uint32_t count, const int *fds,
@@ -158,6 +160,9 @@ int vfm_vfio_user_region_areas(struct vfm_device *dev, uint32_t region,
  * Returns 0, or the error that ended the connection.
  */
 int vfm_vfio_user_process(struct vfm_device *dev, struct vfm_error *err);
+
+/* A descriptor for polling only, whatever number of sockets there are.  It
+ * stays the device's and the same.  -1 if @dev is of another kind. */
 int vfm_vfio_user_fd(const struct vfm_device *dev);
 
 #ifdef __cplusplus
