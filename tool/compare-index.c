@@ -71,12 +71,13 @@ static int add_object(struct index *index, enum object_kind kind,
 static int append(struct builder *b, struct object *o, struct extent piece,
                   struct vfm_error *err)
 {
-    struct extent *last = o->extents + o->num_extents - 1;
+    struct extent *last =
+        o->num_extents > 0 ? &o->extents[o->num_extents - 1] : NULL;
     size_t size = o->extents_size > 0 ? 2 * o->extents_size : 4;
     struct extent *extents;
 
     o->bytes += piece.len;
-    if (o->num_extents > 0 && last->offset + last->len == piece.offset &&
+    if (last != NULL && last->offset + last->len == piece.offset &&
         last->record == piece.record) {
         last->len += piece.len;
         return 0;
