@@ -236,6 +236,16 @@ static const char *get_text(struct json_object *object, const char *key)
     return json_object_get_string(value);
 }
 
+/* Whether @key is there and true; what is no boolean is not. */
+static bool get_true(struct json_object *object, const char *key)
+{
+    struct json_object *value;
+
+    return json_object_object_get_ex(object, key, &value) &&
+           json_object_is_type(value, json_type_boolean) &&
+           json_object_get_boolean(value);
+}
+
 static bool is_required_known(const char *name)
 {
     for (size_t i = 0; i < NUM_REQUIRED; i++)
@@ -348,7 +358,6 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
                 struct vfm_error *err)
 {
     struct json_object *hello = parse(json, len);
-    struct json_object *running;
     int ret;
 
     if (hello == NULL)
@@ -358,9 +367,7 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
         ret = check_machine(m, hello, err);
     if (ret == 0)
         ret = check_devices(m, hello, err);
-    m->target.source_running =
-        json_object_object_get_ex(hello, "running", &running) &&
-        json_object_get_boolean(running);
+    m->target.source_running = get_true(hello, "running");
     json_object_put(hello);
     return ret;
 }
@@ -369,13 +376,11 @@ int hello_check_answer(const struct vfm_migration *m, const char *json,
                        size_t len, struct vfm_error *err)
 {
     struct json_object *answer = parse(json, len);
-    struct json_object *accept;
     int ret = 0;
 
     if (answer == NULL)
         return error_set(err, -EPROTO, "hello: the answer is no JSON object");
-    if (!json_object_object_get_ex(answer, "accept", &accept) ||
-        !json_object_get_boolean(accept))
+    if (!get_true(answer, "accept"))
         ret =
             error_set(err, -EREMOTEIO, "%s: the target refuses: %.160s",
                       vfm_channel_name(m->channel), get_text(answer, "reason"));

@@ -56,7 +56,7 @@ static void attribute(struct vfm_migration *m, enum vfm_stage to, uint64_t ns)
 static int note_loaded(struct vfm_migration *m, const struct message *msg,
                        struct vfm_error *err)
 {
-    if (m->stage != VFM_STAGE_LOADED)
+    if (m->stage != VFM_STAGE_LOADED || m->source.loaded)
         return error_set(err, -EPROTO, "target: says loaded in stage %s",
                          vfm_stage_name(m->stage));
     attribute(m, VFM_STAGE_CHECK, message_u64(msg, 0));

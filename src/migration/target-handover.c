@@ -44,6 +44,11 @@ static int compare_digest(const struct vmdescription_device *theirs,
     return 0;
 }
 
+static bool has_digest(const struct vmdescription_device *device)
+{
+    return device != NULL && device->xxh3_128[0] != '\0';
+}
+
 /* All of it came, and as it was sent. */
 static int compare(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -60,7 +65,7 @@ static int compare(struct vfm_migration *m, struct vfm_error *err)
             return error_set(err, -ENODATA,
                              "%s: the stream holds no state for it",
                              member->id);
-        if (theirs == NULL && (described || peer_is(m, VFM_PEER_VFMIG)))
+        if (!has_digest(theirs) && (described || peer_is(m, VFM_PEER_VFMIG)))
             return error_set(err, -EBADMSG,
                              "%s: the stream holds no digest for it",
                              member->id);

@@ -91,6 +91,7 @@ struct pair_relay {
     bool freezes;   /* instead of ending it stands still */
     size_t done[2]; /* bytes that came from there */
     bool ended[2];
+    uint8_t *record[2]; /* what came is kept here, if not NULL */
     uint8_t buf[2][65536];
     size_t start[2];
     size_t end[2];

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -85,6 +86,9 @@ static void fill(struct pair_relay *relay, int from)
     }
     relay->start[from] = 0;
     relay->end[from] = (size_t)n;
+    if (relay->record[from] != NULL)
+        memcpy(relay->record[from] + relay->done[from], relay->buf[from],
+               (size_t)n);
     relay->done[from] += (size_t)n;
 }
 

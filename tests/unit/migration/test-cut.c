@@ -72,7 +72,7 @@ static void the_link_dies_after_every_byte(void **state)
 static void the_link_of_everything_dies_after_many_a_byte(void **state)
 {
     (void)state;
-    cut_everywhere(&full, 7);
+    cut_everywhere(&full, 17);
 }
 
 /* The window that no protocol closes: what was said around YOURS. */
