@@ -19,7 +19,7 @@ struct row {
 #define FIELD(name) offsetof(struct stream_registers, name)
 
 static const struct row rows[] = {
-    { EDEV_REG_MEM_RATE, 8, false, FIELD(mem_rate) },
+    { EDEV_REG_MEM_RATE, 8, true, FIELD(mem_rate) },
     { EDEV_REG_MEM_WRITES, 8, false, FIELD(mem_writes) },
     { EDEV_REG_MEM_PAGE, 8, true, FIELD(mem_page) },
     { EDEV_REG_SCRATCH, 8 * EDEV_NUM_SCRATCH, true, FIELD(scratch) },
@@ -114,7 +114,6 @@ void bar0_write(struct device *d, uint32_t offset, uint32_t value)
     switch (offset) {
     case EDEV_REG_MEM_RATE:
     case EDEV_REG_MEM_RATE + 4:
-        store(d, row, offset, value);
         memory_set_rate(&d->memory, d->registers.mem_rate, d->now_ns);
         break;
     case EDEV_REG_IRQ_CAUSE:

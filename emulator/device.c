@@ -126,7 +126,7 @@ static int make_parts(struct device *d)
         ret = -ENOMEM;
     if (ret == 0)
         ret = irqs_init(&d->irqs, vectors);
-    if (ret < 0)
+    if (ret != 0)
         return ret;
     power_on(d);
     ret = saver_init(&d->saver, &d->memory);

@@ -141,8 +141,10 @@ void log_mark(struct dma *d, struct mapping *m, uint64_t iova, uint64_t size)
 
     if (m->log == NULL || size == 0)
         return;
-    if (d->log.ranges == NULL)
+    if (d->log.ranges == NULL) {
         set_bits(m, iova / page, last / page);
+        return;
+    }
     for (uint32_t i = 0; i < d->log.num_ranges; i++)
         mark_range(m, &d->log.ranges[i], page, iova, last);
 }
