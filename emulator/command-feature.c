@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "emulator/command.h"
+#include "emulator/misbehave.h"
 #include "emulator/state.h"
 
 #define GET   UAPI_FEATURE_GET
@@ -85,8 +86,9 @@ static int start_log(struct connection *c, const uint8_t *data, size_t size,
     if (start.reserved != 0 || bytes != size - sizeof(start))
         return -EINVAL;
     memcpy(ranges, data + sizeof(start), bytes);
-    ret =
-        log_start(&c->device->dma, &start.page_size, ranges, start.num_ranges);
+    /* That library logs everything, whatever it is asked for. */
+    ret = log_start(&c->device->dma, &start.page_size, ranges,
+                    is_libvfio_user(c->device) ? 0 : start.num_ranges);
     memcpy(data_of(rp), &start, sizeof(start));
     return ret;
 }
@@ -106,9 +108,15 @@ static int report_log(struct connection *c, const uint8_t *data, size_t size,
 {
     struct vfu_feature_log_report r;
     uint64_t bytes;
+    int ret;
 
     (void)size;
     memcpy(&r, data, sizeof(r));
+    ret = personality_check_report(c, &r);
+    if (ret != 0) {
+        rp->size = 0;
+        return ret < 0 ? ret : 0;
+    }
     bytes = log_report_size(r.iova, r.length, r.page_size);
     if (bytes == 0)
         return -EINVAL;
@@ -256,6 +264,8 @@ static int run(struct connection *c, const struct feature *feature,
             return -EINVAL;
         ret = feature->get(c, data, size, rp);
     }
+    if (rp->size == 0)
+        return ret; /* not even that: a habit of some */
     head.argsz = (uint32_t)rp->size;
     memcpy(rp->payload, &head, sizeof(head));
     return ret;

@@ -30,6 +30,7 @@ struct proposal {
     bool twin_socket;
     bool whole_messages;
     uint64_t client_max_xfer;
+    int64_t migration_page_size; /* of an older protocol; 0: not said */
 };
 
 /* Parses @text, which ends with a NUL at @size - 1; null if it is no
@@ -66,6 +67,8 @@ static void read_proposal(struct json_object *root, struct proposal *p)
     struct json_object *xfer = get(caps, "max_data_xfer_size");
     struct json_object *twin = get(get(caps, "twin_socket"), "supported");
 
+    p->migration_page_size =
+        json_object_get_int64(get(get(caps, "migration"), "pgsize"));
     p->max_msg_fds = get(caps, "max_msg_fds") != NULL;
     p->max_data_xfer_size = xfer != NULL;
     p->max_dma_maps = get(caps, "max_dma_maps") != NULL;
@@ -105,7 +108,7 @@ static size_t add(char *text, size_t at, const char *key, const char *value)
     return at + (size_t)n;
 }
 
-/* Says of what was proposed how it is here; says all if nothing was. */
+/* Says of what was proposed how it is here. */
 static void write_reply(const struct connection *c, const struct proposal *p,
                         char *json)
 {
@@ -125,6 +128,8 @@ static void write_reply(const struct connection *c, const struct proposal *p,
         n = add(caps, n, "pgsizes", "4096");
     if (p->write_multiple)
         n = add(caps, n, "write_multiple", "true");
+    if (p->migration_page_size != 0)
+        n = add(caps, n, "migration", "{\"pgsize\":4096}");
     if (p->whole_messages && personality_takes_whole_messages(c))
         n = add(caps, n, VFU_CAP_WHOLE_MESSAGES, "true");
     if (p->twin_socket)
@@ -150,6 +155,18 @@ static int read_json(const struct request *rq, struct proposal *p)
     return 0;
 }
 
+/* That library says what it has, whatever was proposed, and wants the page
+ * size to be its own. */
+static int follow_library(struct proposal *p)
+{
+    if (p->migration_page_size != 0 && p->migration_page_size != EDEV_PAGE_SIZE)
+        return -EINVAL;
+    p->max_msg_fds = p->max_data_xfer_size = true;
+    p->max_dma_maps = p->pgsizes = p->write_multiple = false;
+    p->migration_page_size = EDEV_PAGE_SIZE;
+    return 0;
+}
+
 /* The client's limit on what we send it. */
 static void apply_limits(struct connection *c, const struct proposal *p)
 {
@@ -172,6 +189,12 @@ int command_version(struct connection *c, struct request *rq, struct reply *rp)
     if (v.major != VFU_VERSION_MAJOR)
         return -EINVAL;
     ret = read_json(rq, &p);
+    if (c->device->options->personality == PERSONALITY_LIBVFIO_USER) {
+        if (ret == 0)
+            ret = follow_library(&p);
+    } else {
+        p.migration_page_size = 0; /* no longer part of the protocol */
+    }
     if (ret < 0 || p.client_max_xfer == 0)
         return -EINVAL;
     if (p.twin_socket) {

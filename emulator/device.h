@@ -124,6 +124,9 @@ int device_write_state(struct device *d, const void *buf, size_t size);
 uint64_t device_data_size(const struct device *d);
 int device_precopy_info(struct device *d, struct vfu_precopy_info *info);
 
+/* Computes the digest of the session so far, if one is open. */
+void device_update_digests(struct device *d);
+
 /* A cause of interrupts: remembers it, and fires if it is enabled. */
 void device_raise(struct device *d, uint32_t cause);
 

@@ -32,6 +32,14 @@ static void finish_digest(struct device *d, char text[65])
         snprintf(text + 2 * i, 3, "%02x", raw[i]);
 }
 
+void device_update_digests(struct device *d)
+{
+    if (d->saver.active)
+        finish_digest(d, d->stats.saved_sha256);
+    if (d->loader.active)
+        finish_digest(d, d->stats.loaded_sha256);
+}
+
 static struct stream_header describe(const struct device *d)
 {
     return (struct stream_header){
@@ -266,6 +274,14 @@ static void note_at_bytes(struct device *d, bool is_write, uint64_t at,
     note(&d->effects.close, fault_at_bytes(l, FAULT_CLOSE, is_write, at, size));
 }
 
+/* What a read of @size bytes at @at gives that is to be short. */
+static size_t short_size(const struct fault *f, uint64_t at, size_t size)
+{
+    if (!f->has_amount)
+        return f->where.offset - at;
+    return f->amount < size ? f->amount : size;
+}
+
 ssize_t device_read_state(struct device *d, void *buf, size_t size)
 {
     uint64_t at = d->stats.bytes_saved;
@@ -282,8 +298,7 @@ ssize_t device_read_state(struct device *d, void *buf, size_t size)
         return -f->error;
     f = fault_at_bytes(&d->faults, FAULT_SHORT, false, at, size);
     if (f != NULL)
-        size = f->has_amount && f->amount < size ? f->amount
-                                                 : f->where.offset - at;
+        size = short_size(f, at, size);
     n = read_frames(d, buf, size);
     f = fault_at_bytes(&d->faults, FAULT_CORRUPT, false, at, n);
     if (f != NULL && f->part == PART_DATA)

@@ -52,6 +52,16 @@ bool personality_takes_whole_messages(const struct connection *c);
 size_t personality_received_size(const struct connection *c,
                                  const struct vfu_header *h);
 
+/*
+ * A report of dirty pages: only of one mapping, from its start, at the page
+ * size that logging was started with.
+ *
+ * Returns 0: as it should be; 1: success without a bitmap; or a negative
+ * errno.  A smaller page size is never answered.
+ */
+int personality_check_report(struct connection *c,
+                             const struct vfu_feature_log_report *r);
+
 /* Zeros after the data of a reply to @rq that carries @size bytes. */
 size_t personality_padding(const struct connection *c, const struct request *rq,
                            size_t asked, size_t size);

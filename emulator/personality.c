@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "emulator/misbehave.h"
-#include "emulator/state.h"
+#include "util/clock.h"
 
 /* What Linux delivers at once of a large message on a UNIX socket. */
 #define RECEIVED_AT_ONCE 36544u
@@ -94,6 +94,27 @@ size_t personality_received_size(const struct connection *c,
     if (!applies(c) || body <= RECEIVED_AT_ONCE - sizeof(*h))
         return h->size;
     return RECEIVED_AT_ONCE;
+}
+
+int personality_check_report(struct connection *c,
+                             const struct vfu_feature_log_report *r)
+{
+    const struct dma *dma = &c->device->dma;
+    const struct mapping *m = dma_find(dma, r->iova);
+
+    if (!applies(c) || !dma->log.active)
+        return 0;
+    if (m == NULL)
+        return -ENOENT;
+    if (m->memory == NULL)
+        return -EINVAL;
+    if (m->iova != r->iova)
+        return -ENOTSUP;
+    if (r->length > m->size)
+        return 1;
+    if (r->page_size < dma->log.page_size)
+        c->hold_until = CLOCK_NEVER;
+    return 0;
 }
 
 size_t personality_padding(const struct connection *c, const struct request *rq,

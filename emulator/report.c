@@ -66,6 +66,7 @@ static struct json_object *build(struct device *d)
     struct json_object *o = json_object_new_object();
 
     device_advance(d);
+    device_update_digests(d);
     add_text(o, "state", state_name(d->state));
     add_number(o, "counter", device_counter(d));
     json_object_object_add(o, "steps", steps(&d->history));

@@ -158,15 +158,11 @@ static void fill_poll(struct server *s, int wake_fd, struct pollfd p[NUM_POLL])
         p[POLL_TWIN].events |= POLLOUT;
 }
 
-/* Gives client and DMA engine their turn.  Returns 0, or negative: the
- * client is gone. */
+/* Gives the client its turn.  Returns 0, or negative: the only client is
+ * gone. */
 static int serve(struct server *s, bool gone)
 {
-    int ret = connection_serve(s->client, gone);
-
-    if (ret == 0 && engine_step(s->device, clock_now()) <= clock_now())
-        ret = connection_serve(s->client, gone);
-    if (ret < 0) {
+    if (connection_serve(s->client, gone) < 0) {
         connection_close(s->client);
         s->client = NULL;
     }

@@ -422,3 +422,43 @@ def test_library_accepts_the_same_mapping_twice(start):
         c.dma_map(0, 8192)
         c.dma_map(0, 8192)
         assert refused(c.dma_map, 4096, 8192) == errno.EINVAL
+
+
+def test_library_says_all_it_has_and_wants_its_page_size(start):
+    device = start(*SMALL, *LIBRARY)
+    with Client(device.path, capabilities={}) as c:
+        assert c.version[2] == {"max_msg_fds": 8,
+                                "max_data_xfer_size": 1 << 20,
+                                "migration": {"pgsize": 4096}}
+    for size, good in ((4096, True), (65536, False)):
+        with Client(device.path, negotiate=False) as c:
+            caps = {"migration": {"pgsize": size}}
+            if good:
+                c.negotiate(caps)
+            else:
+                assert refused(c.negotiate, caps) == errno.EINVAL
+
+
+def test_library_reports_one_mapping_from_its_start(start):
+    with connect(start, *LIBRARY) as c:
+        fd = os.memfd_create("guest")
+        os.ftruncate(fd, 16384)
+        c.dma_map(0, 8192, fd)
+        c.dma_map(8192, 8192, fd, 8192)
+        c.dma_map(65536, 4096)
+        c.log_start(4096, [(1 << 40, 4096)])
+        c.put32(4, 6, region=7)
+        c.put64(vu.DMA_LENGTH, 16384)
+        c.put32(vu.DMA_OP, vu.FILL)
+        c.put32(vu.DMA_BELL, 1)
+        while c.get32(vu.DMA_STATUS) == vu.BUSY:
+            pass
+        assert c.log_report(0, 8192) == {0, 1}
+        assert refused(c.log_report, 4096, 4096) == errno.ENOTSUP
+        assert refused(c.log_report, 65536, 4096) == errno.EINVAL
+        assert refused(c.log_report, 1 << 30, 4096) == errno.ENOENT
+        reply = c.call(vu.FEATURE, struct.pack(
+            "=IIQQQ", 4096, vu.GET | 8, 0, 16384, 4096))
+        assert reply == b""
+        assert c.log_report(8192, 8192) == {0, 1}
+        os.close(fd)
