@@ -61,6 +61,7 @@ void member_get_stats(const struct member *member,
 {
     size_t size = stats->size;
 
+    memset(stats, 0, size);
     *stats = member->stats;
     stats->size = size;
     stats->id = member->id;

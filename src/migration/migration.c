@@ -27,13 +27,26 @@
 /* The first section; devices are numbered from it. */
 #define FIRST_SECTION_ID    1
 
-/* The name of a section has a length of 8 bits, "/vfio" included. */
-#define ID_MAX              (255 - 5)
+/* A name in the stream has a length of 8 bits; a section's has "/vfio" in it.
+ */
+#define NAME_MAX_LEN        255
+#define ID_MAX              (NAME_MAX_LEN - 5)
 
 static void set_default(uint32_t *value, uint32_t otherwise)
 {
     if (*value == 0)
         *value = otherwise;
+}
+
+/* A name that no stream can hold would fail when the devices have stopped. */
+static bool is_machine(const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *c = name; *c != '\0'; c++)
+        if (*c < ' ' || *c >= 0x7f)
+            return false;
+    return len > 0 && len <= NAME_MAX_LEN;
 }
 
 static int check_options(const struct vfm_migration *m, struct vfm_error *err)
@@ -51,6 +64,9 @@ static int check_options(const struct vfm_migration *m, struct vfm_error *err)
                          "%s: goes one way, and a vfmig at its end could not "
                          "answer",
                          vfm_channel_name(m->channel));
+    if (o->machine != NULL && !is_machine(o->machine))
+        return error_set(err, -EINVAL, "migration: \"%.64s\" names no machine",
+                         o->machine);
     if (o->keep_running &&
         (o->role != VFM_ROLE_SOURCE || o->peer != VFM_PEER_NONE))
         return error_set(err, -EINVAL,

@@ -1,0 +1,225 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * When the devices are stopped: one row, one decision.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "migration/policy.h"
+
+#define MS       UINT64_C(1000000)
+#define SEC      UINT64_C(1000000000)
+#define MIB      (UINT64_C(1) << 20)
+#define GIB      (UINT64_C(1) << 30)
+#define UNKNOWN  POLICY_UNKNOWN
+
+/* 1 GiB/s, 300 ms, ten seconds of patience, and it still helps to wait. */
+#define RATE     .bytes_per_sec = GIB
+#define LIMIT    .limit_ns = 300 * MS
+#define PATIENCE .timeout_ns = 10 * SEC
+#define BEFORE   .remaining_before = UNKNOWN
+#define USUAL    RATE, LIMIT, PATIENCE, BEFORE
+
+static const struct {
+    const char *what;
+    struct policy_input in;
+    enum policy_verdict verdict;
+} rows[] = {
+    { "too much is left",
+      { USUAL, .remaining = GIB, .elapsed_ns = SEC },
+      POLICY_CONTINUE },
+    { "little is left, and less all the time",
+      { USUAL, .remaining = 100 * MIB },
+      POLICY_CONTINUE },
+    { "little is left, and there is no more for now",
+      { USUAL, .remaining = 100 * MIB, .drained = true },
+      POLICY_SWITCH },
+    { "little is left, and not less than before",
+      { RATE, LIMIT, PATIENCE, .remaining = 100 * MIB,
+        .remaining_before = 100 * MIB },
+      POLICY_SWITCH },
+    { "nothing is left",
+      { USUAL, .remaining = 0, .drained = true },
+      POLICY_SWITCH },
+    { "initial data is on its way",
+      { USUAL, .remaining = 0, .drained = true, .initial_pending = true },
+      POLICY_CONTINUE },
+    { "initial data does not arrive in time",
+      { USUAL, .drained = true, .initial_pending = true,
+        .elapsed_ns = 10 * SEC },
+      POLICY_GIVE_UP },
+    { "nobody says how much is left, and there is more",
+      { USUAL, .remaining = UNKNOWN },
+      POLICY_CONTINUE },
+    { "nobody says how much is left, and there is no more for now",
+      { USUAL, .remaining = UNKNOWN, .drained = true },
+      POLICY_SWITCH },
+    { "the rate is not known, and there is more",
+      { LIMIT, PATIENCE, BEFORE, .remaining = MIB },
+      POLICY_CONTINUE },
+    { "the rate is not known, and there is no more for now",
+      { LIMIT, PATIENCE, BEFORE, .remaining = MIB, .drained = true },
+      POLICY_SWITCH },
+    { "what is left cannot get less by waiting",
+      { USUAL, .remaining = 2 * GIB, .irreducible = GIB, .drained = true },
+      POLICY_SWITCH },
+    { "some of what is left could get less by waiting",
+      { USUAL, .remaining = 2 * GIB, .irreducible = GIB },
+      POLICY_CONTINUE },
+    { "the devices that cannot wait take little",
+      { USUAL, .remaining = 2 * GIB, .irreducible = MIB, .drained = true },
+      POLICY_CONTINUE },
+    { "what does not depend on the size is too long already",
+      { USUAL, .remaining = MIB, .fixed_ns = SEC, .drained = true },
+      POLICY_SWITCH },
+    { "time is over",
+      { USUAL, .remaining = GIB, .elapsed_ns = 10 * SEC },
+      POLICY_GIVE_UP },
+    { "time is over, and nobody minds",
+      { USUAL, .remaining = GIB, .elapsed_ns = 10 * SEC, .force = true },
+      POLICY_SWITCH },
+    { "time is over when little is left",
+      { USUAL, .remaining = MIB, .drained = true, .elapsed_ns = 20 * SEC },
+      POLICY_SWITCH },
+    { "numbers that no clock holds",
+      { LIMIT, PATIENCE, BEFORE, .remaining = UNKNOWN - 1, .bytes_per_sec = 1,
+        .fixed_ns = UNKNOWN - 1 },
+      POLICY_CONTINUE },
+    { "a limit without end",
+      { PATIENCE, BEFORE, .remaining = UNKNOWN - 1, .bytes_per_sec = 1,
+        .limit_ns = UNKNOWN, .drained = true },
+      POLICY_SWITCH },
+};
+
+static void every_row_has_its_verdict(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct policy_decision d = policy_decide(&rows[i].in);
+
+        if (d.verdict != rows[i].verdict)
+            fail_msg("%s: %u, not %u", rows[i].what, (unsigned int)d.verdict,
+                     (unsigned int)rows[i].verdict);
+        if (d.verdict == POLICY_GIVE_UP)
+            assert_non_null(d.why);
+    }
+}
+
+static void the_expected_downtime_is_size_by_rate(void **state)
+{
+    struct policy_input in = { USUAL, .remaining = GIB, .fixed_ns = 5 * MS };
+
+    (void)state;
+    assert_true(policy_decide(&in).expected_ns == SEC + 5 * MS);
+    in.remaining = UNKNOWN;
+    assert_true(policy_decide(&in).expected_ns == UNKNOWN);
+    in.remaining = 0;
+    in.bytes_per_sec = 0;
+    assert_true(policy_decide(&in).expected_ns == 5 * MS);
+}
+
+static void why_it_is_given_up_is_told(void **state)
+{
+    struct policy_input in = { USUAL, .remaining = GIB,
+                               .elapsed_ns = 10 * SEC };
+
+    (void)state;
+    assert_non_null(strstr(policy_decide(&in).why, "faster than"));
+    in.initial_pending = true;
+    assert_non_null(strstr(policy_decide(&in).why, "initial data"));
+}
+
+static void of_two_answers_the_larger_plausible_one_counts(void **state)
+{
+    static const struct {
+        uint64_t data_size;
+        uint64_t precopy;
+        uint64_t remaining;
+    } answers[] = {
+        { 5, 3, 5 },
+        { 3, 5, 5 },
+        { 5, UNKNOWN, 5 },
+        { UNKNOWN, 5, 5 },
+        { UNKNOWN, 0, 0 },
+        { UNKNOWN, UNKNOWN, UNKNOWN },
+        /* 0 alone is what drivers say that cannot tell. */
+        { 0, UNKNOWN, UNKNOWN },
+        { 0, 0, 0 },
+        { 0, 7, 7 },
+        { POLICY_PLAUSIBLE_BYTES, 1, POLICY_PLAUSIBLE_BYTES },
+        { POLICY_PLAUSIBLE_BYTES + 1, 1, 1 },
+        { 1, POLICY_PLAUSIBLE_BYTES + 1, 1 },
+        { UNKNOWN - 1, UNKNOWN - 1, UNKNOWN },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
+        assert_true(
+            policy_remaining(answers[i].data_size, answers[i].precopy) ==
+            answers[i].remaining);
+}
+
+static void sums_that_overflow_are_unknown(void **state)
+{
+    (void)state;
+    assert_true(policy_add(1, 2) == 3);
+    assert_true(policy_add(UNKNOWN, 0) == UNKNOWN);
+    assert_true(policy_add(0, UNKNOWN) == UNKNOWN);
+    assert_true(policy_add(UINT64_C(1) << 63, UINT64_C(1) << 63) == UNKNOWN);
+}
+
+static void small_samples_are_no_rate(void **state)
+{
+    struct policy_rate rate = { 0 };
+
+    (void)state;
+    assert_false(policy_rate_add(&rate, MIB - 1, SEC));
+    assert_false(policy_rate_add(&rate, MIB, 0));
+    assert_int_equal(rate.bytes_per_sec, 0);
+}
+
+static void a_rate_follows_what_happens(void **state)
+{
+    struct policy_rate rate = { 0 };
+
+    (void)state;
+    assert_true(policy_rate_add(&rate, GIB, SEC));
+    assert_int_equal(rate.bytes_per_sec, GIB);
+    assert_true(policy_rate_add(&rate, 5 * GIB, SEC));
+    assert_int_equal(rate.bytes_per_sec, 2 * GIB);
+    for (int i = 0; i < 100; i++)
+        policy_rate_add(&rate, MIB, SEC);
+    assert_in_range(rate.bytes_per_sec, MIB - 8, MIB + 8);
+}
+
+static void samples_beyond_belief_are_bounded(void **state)
+{
+    struct policy_rate rate = { 0 };
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        assert_true(policy_rate_add(&rate, UINT64_MAX, 1));
+    assert_true(rate.bytes_per_sec <= UINT64_C(1) << 63);
+    assert_true(policy_rate_add(&rate, MIB, UINT64_MAX));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_has_its_verdict),
+        cmocka_unit_test(the_expected_downtime_is_size_by_rate),
+        cmocka_unit_test(why_it_is_given_up_is_told),
+        cmocka_unit_test(of_two_answers_the_larger_plausible_one_counts),
+        cmocka_unit_test(sums_that_overflow_are_unknown),
+        cmocka_unit_test(small_samples_are_no_rate),
+        cmocka_unit_test(a_rate_follows_what_happens),
+        cmocka_unit_test(samples_beyond_belief_are_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
