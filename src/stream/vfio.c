@@ -72,7 +72,8 @@ static int read_end(struct vfm_decoder *dec, struct vfm_stream_event *ev)
                                     "the record SETUP is missing");
     if (dec->type == VFM_SECTION_FULL && !dec->options.allow_multifd)
         return decoder_fail_section(dec, -EPROTO, dec->in.offset,
-                                    "the record CONFIG is missing");
+                                    "the record CONFIG is missing: it was sent "
+                                    "on a multifd channel, or not at all");
     input_consume(&dec->in, VFIO_TAG_BYTES);
     return decoder_go(dec, &step_section_end, STEP_AGAIN);
 }

@@ -111,7 +111,9 @@ static void a_missing_configuration_record_is_refused(void **state)
     (void)state;
     make_vfio_open_full(&m);
     encode_vfio_end(&m.enc);
-    refused(&m, -EPROTO, IN_FULL "the record CONFIG is missing");
+    refused(&m, -EPROTO,
+            IN_FULL "the record CONFIG is missing: it was sent "
+                    "on a multifd channel, or not at all");
     make_vfio_open_full(&m);
     encode_vfio_config_load_ready(&m.enc);
     refused(&m, -EPROTO,
