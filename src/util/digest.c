@@ -7,6 +7,10 @@
 #include <stdio.h>
 
 #include <xxhash.h>
+#ifdef HAVE_XXH_DISPATCH
+/* The processor's widest vectors, found out once. */
+#include <xxh_x86dispatch.h>
+#endif
 
 #include "util/bytes.h"
 #include "util/digest.h"
