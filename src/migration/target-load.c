@@ -12,6 +12,9 @@
 #include "util/clock.h"
 #include "util/error.h"
 
+/* A vfmig describes its devices and nothing else: 64 of them are far below. */
+#define MAX_VMDESCRIPTION (1 << 20)
+
 /* What one dispatch takes before the caller's loop has its turn. */
 #define EVENTS_MAX 512
 
@@ -94,6 +97,8 @@ static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
     const struct vfm_decoder_options options = {
         .size = sizeof(options),
         .require_vmdescription = peer_is(m, VFM_PEER_VFMIG),
+        .max_vmdescription =
+            peer_is(m, VFM_PEER_VFMIG) ? MAX_VMDESCRIPTION : 0,
     };
 
     if (m->target.decoder != NULL)
