@@ -10,73 +10,96 @@
 #include "util/bytes.h"
 #include "util/error.h"
 
-#define COMMAND         0x04
-#define CACHE_LINE_SIZE 0x0c
-#define LATENCY_TIMER   0x0d
-#define BAR_0           0x10
-#define NUM_BARS        6
-#define ROM_BAR         0x30
-#define CAPABILITIES    0x34
-#define INTERRUPT_LINE  0x3c
+#define COMMAND             0x04
+#define CACHE_LINE_SIZE     0x0c
+#define LATENCY_TIMER       0x0d
+#define BAR_0               0x10
+#define NUM_BARS            6
+#define ROM_BAR             0x30
+#define CAPABILITIES        0x34
+#define INTERRUPT_LINE      0x3c
 
-#define CAP_ID_PM       0x01
-#define CAP_ID_MSI      0x05
-#define CAP_ID_EXPRESS  0x10
-#define CAP_ID_MSIX     0x11
+#define STATUS              0x06
+#define STATUS_CAPABILITIES 0x10
 
-#define PM_CONTROL      4
-#define EXPRESS_CONTROL 8
-#define MSI_CONTROL     2
-#define MSI_ADDRESS     4
-#define MSI_IS_64       0x80
-#define MSIX_CONTROL    2
-#define MSIX_TABLE      4
-#define MSIX_PBA        8
-#define MSIX_COUNT_MASK 0x7ff
-#define MSIX_BIR_MASK   UINT32_C(7)
+#define CAP_ID_PM           0x01
+#define CAP_ID_MSI          0x05
+#define CAP_ID_EXPRESS      0x10
+#define CAP_ID_MSIX         0x11
+
+#define PM_CONTROL          4
+#define PM_SIZE             8
+#define EXPRESS_CONTROL     8
+#define EXPRESS_SIZE        20
+#define MSI_CONTROL         2
+#define MSI_ADDRESS         4
+#define MSI_SIZE            10 /* at least: 32 bits, no masks */
+#define MSI_IS_64           0x80
+#define MSI_HAS_MASKS       0x100
+#define MSIX_CONTROL        2
+#define MSIX_TABLE          4
+#define MSIX_PBA            8
+#define MSIX_SIZE           12
+#define MSIX_COUNT_MASK     0x7ff
+#define MSIX_BIR_MASK       UINT32_C(7)
 
 /* All capabilities lie between the header and the extended space. */
-#define CAP_FIRST       0x40
-#define CAP_LAST        (0x100 - 0x14)
-#define CAPS_MAX        48
+#define CAP_FIRST           0x40
+#define CAP_END             0x100
+#define CAPS_MAX            48
 
 /* The next capability after the pointer at @at; 0 at the end. */
 static unsigned int next_capability(const uint8_t *config, unsigned int at)
 {
     unsigned int next = config[at] & 0xfcU;
 
-    return next >= CAP_FIRST && next <= CAP_LAST ? next : 0;
+    return next >= CAP_FIRST ? next : 0;
 }
 
-unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id)
+static unsigned int first_capability(const uint8_t *config, size_t size)
 {
-    unsigned int at = size < 0x100 ? 0 : next_capability(config, CAPABILITIES);
+    if (size < CAP_END ||
+        (get_le16(config + STATUS) & STATUS_CAPABILITIES) == 0)
+        return 0;
+    return next_capability(config, CAPABILITIES);
+}
+
+unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
+                                 unsigned int len)
+{
+    unsigned int at = first_capability(config, size);
 
     for (unsigned int n = 0; at != 0 && n < CAPS_MAX; n++) {
         if (config[at] == id)
-            return at;
+            return at + len <= CAP_END ? at : 0;
         at = next_capability(config, at + 1);
     }
     return 0;
 }
 
-struct pci_msix pci_get_msix(const uint8_t *config, size_t size)
+int pci_get_msix(const uint8_t *config, size_t size, const char *who,
+                 struct pci_msix *msix, struct vfm_error *err)
 {
-    unsigned int at = pci_find_capability(config, size, CAP_ID_MSIX);
-    struct pci_msix msix = { 0 };
+    unsigned int at = pci_find_capability(config, size, CAP_ID_MSIX, MSIX_SIZE);
     uint32_t table;
     uint32_t pba;
 
+    *msix = (struct pci_msix){ 0 };
     if (at == 0)
-        return msix;
+        return 0;
     table = get_le32(config + at + MSIX_TABLE);
     pba = get_le32(config + at + MSIX_PBA);
-    msix.count = (get_le16(config + at + MSIX_CONTROL) & MSIX_COUNT_MASK) + 1U;
-    msix.table_region = table & MSIX_BIR_MASK;
-    msix.table_offset = table & ~MSIX_BIR_MASK;
-    msix.pba_region = pba & MSIX_BIR_MASK;
-    msix.pba_offset = pba & ~MSIX_BIR_MASK;
-    return msix;
+    msix->count = (get_le16(config + at + MSIX_CONTROL) & MSIX_COUNT_MASK) + 1U;
+    msix->table_region = table & MSIX_BIR_MASK;
+    msix->table_offset = table & ~MSIX_BIR_MASK;
+    msix->pba_region = pba & MSIX_BIR_MASK;
+    msix->pba_offset = pba & ~MSIX_BIR_MASK;
+    if (msix->table_region < NUM_BARS && msix->pba_region < NUM_BARS)
+        return 0;
+    return error_set(err, -EINVAL,
+                     "%s: its MSI-X table is in region %u, its pending bits in "
+                     "%u, and BARs end at 5",
+                     who, msix->table_region, msix->pba_region);
 }
 
 struct field_list {
@@ -90,26 +113,35 @@ static void add(struct field_list *list, unsigned int offset, unsigned int len)
         (struct pci_field){ (uint16_t)offset, (uint8_t)len };
 }
 
-/* The vector's address and data first, what enables it last. */
+/* The vector's address and data first, then what is masked; what enables it
+ * last. */
 static void add_msi(struct field_list *list, const uint8_t *config,
                     unsigned int at)
 {
-    bool is_64 = (get_le16(config + at + MSI_CONTROL) & MSI_IS_64) != 0;
+    uint16_t control = get_le16(config + at + MSI_CONTROL);
+    unsigned int data = (control & MSI_IS_64) != 0 ? 8 : 4;
+    bool masks = (control & MSI_HAS_MASKS) != 0;
 
+    if (at + MSI_ADDRESS + data + (masks ? 8 : 2) > CAP_END)
+        return;
     add(list, at + MSI_ADDRESS, 4);
-    if (is_64)
+    if (data == 8)
         add(list, at + MSI_ADDRESS + 4, 4);
-    add(list, at + MSI_ADDRESS + (is_64 ? 8 : 4), 2);
+    add(list, at + MSI_ADDRESS + data, 2);
+    if (masks)
+        add(list, at + MSI_ADDRESS + data + 4, 4);
     add(list, at + MSI_CONTROL, 2);
 }
 
 unsigned int pci_get_fields(const uint8_t *config, size_t size,
                             struct pci_field fields[PCI_FIELDS_MAX])
 {
-    unsigned int pm = pci_find_capability(config, size, CAP_ID_PM);
-    unsigned int express = pci_find_capability(config, size, CAP_ID_EXPRESS);
-    unsigned int msi = pci_find_capability(config, size, CAP_ID_MSI);
-    unsigned int msix = pci_find_capability(config, size, CAP_ID_MSIX);
+    unsigned int pm = pci_find_capability(config, size, CAP_ID_PM, PM_SIZE);
+    unsigned int express =
+        pci_find_capability(config, size, CAP_ID_EXPRESS, EXPRESS_SIZE);
+    unsigned int msi = pci_find_capability(config, size, CAP_ID_MSI, MSI_SIZE);
+    unsigned int msix =
+        pci_find_capability(config, size, CAP_ID_MSIX, MSIX_SIZE);
     struct field_list list = { fields, 0 };
 
     for (unsigned int bar = 0; bar < NUM_BARS; bar++)
@@ -156,7 +188,7 @@ static int differ(const char *who, unsigned int at, unsigned int ours,
 static int compare_capabilities(const uint8_t *ours, const uint8_t *theirs,
                                 const char *who, struct vfm_error *err)
 {
-    unsigned int at = next_capability(ours, CAPABILITIES);
+    unsigned int at = first_capability(ours, CAP_END);
 
     for (unsigned int n = 0; at != 0 && n < CAPS_MAX; n++) {
         for (unsigned int i = at; i < at + 2; i++)
@@ -170,7 +202,7 @@ static int compare_capabilities(const uint8_t *ours, const uint8_t *theirs,
 int pci_compare(const uint8_t *ours, const uint8_t *theirs, size_t size,
                 const char *who, struct vfm_error *err)
 {
-    if (size < 0x100)
+    if (size < CAP_END)
         return 0;
     for (size_t r = 0; r < NUM_IDENTITY; r++)
         for (unsigned int i = identity[r].from; i < identity[r].to; i++)

@@ -23,10 +23,10 @@ struct pci_field {
 /* The standard header's fields, four capabilities', and the command. */
 #define PCI_FIELDS_MAX 24
 
-/* Returns the offset of the capability @id, or 0 if there is none.  @size is
- * that of @config, at least 256. */
-unsigned int pci_find_capability(const uint8_t *config, size_t size,
-                                 uint8_t id);
+/* Returns the offset of the capability @id, all @len bytes of which lie in
+ * @config, or 0 if there is none.  @size is that of @config. */
+unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
+                                 unsigned int len);
 
 /* Where the MSI-X table and its pending bits are. */
 struct pci_msix {
@@ -36,7 +36,9 @@ struct pci_msix {
     uint32_t pba_region;
     uint32_t pba_offset;
 };
-struct pci_msix pci_get_msix(const uint8_t *config, size_t size);
+/* Returns 0, or -EINVAL if they are said to be where no table can be. */
+int pci_get_msix(const uint8_t *config, size_t size, const char *who,
+                 struct pci_msix *msix, struct vfm_error *err);
 
 /* Stores the fields to carry over, the command register last: the device must
  * not be a bus master before it is set up.  Returns how many. */

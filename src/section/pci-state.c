@@ -4,10 +4,7 @@
  * The configuration record: made from a device by reading its regions, and
  * given to a device by writing them, one call at a time.
  *
- * Its layout is that of QEMU's vfio-pci (vfmig-stream(5)):
- *
- *     u32 version 2 | configuration space | u32 x 4 interrupt pins, all low |
- *     MSI-X table, 16 bytes an entry | MSI-X pending bits
+ * Its layout is stream/pci-config.h's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,13 +13,10 @@
 #include "protocol/vfio-uapi.h"
 #include "section/pci-space.h"
 #include "section/pci-state.h"
-#include "util/bytes.h"
+#include "stream/pci-config.h"
 #include "util/error.h"
 
-#define RECORD_VERSION 2
-#define VERSION_SIZE   4
-#define PINS_SIZE      16
-#define MSIX_ENTRY     16
+#define MSIX_ENTRY 16
 
 /* Steps of both directions; a step that has nothing to do is passed over. */
 enum { ALLOCATE, CONFIG, MSIX_TABLE, MSIX_PBA, FIELDS, OVER };
@@ -77,10 +71,17 @@ static int write_region(struct vfm_device *dev, uint32_t region,
     return len == 0 ? 0 : call(dev, c, err);
 }
 
-static int allocate(struct pci_state *ps, struct vfm_error *err)
+/* Memory for the largest there can be, whatever the device says. */
+static int allocate(struct pci_state *ps, const struct vfm_device *dev,
+                    struct vfm_error *err)
 {
+    size_t size = dev->info.config_size;
+
+    if (size != PCI_CONFIG_SIZE && size != PCI_CONFIG_EXTENDED)
+        return error_set(err, -EINVAL, "%s: a configuration space of %zu bytes",
+                         dev->name, size);
     if (ps->config == NULL)
-        ps->config = calloc(1, PCI_CONFIG_MAX);
+        ps->config = calloc(1, PCI_CONFIG_EXTENDED);
     if (ps->msix == NULL)
         ps->msix = calloc(1, PCI_MSIX_BYTES_MAX);
     if (ps->config == NULL || ps->msix == NULL)
@@ -88,46 +89,54 @@ static int allocate(struct pci_state *ps, struct vfm_error *err)
     return 0;
 }
 
-static int build_record(struct pci_state *ps, size_t config_size,
-                        const struct pci_msix *msix, struct vfm_error *err)
+static int read_config(struct pci_state *ps, struct vfm_device *dev,
+                       struct vfm_error *err)
 {
-    size_t msix_size = table_size(msix) + pba_size(msix);
-    size_t len = VERSION_SIZE + config_size + PINS_SIZE + msix_size;
-    uint8_t *record = calloc(1, len);
+    size_t size = dev->info.config_size;
+    int ret = read_region(dev, UAPI_REGION_CONFIG, 0, ps->config, size, err);
 
-    if (record == NULL)
-        return error_set(err, -ENOMEM, "configuration: out of memory");
-    put_be32(record, RECORD_VERSION);
-    memcpy(record + VERSION_SIZE, ps->config, config_size);
-    memcpy(record + VERSION_SIZE + config_size + PINS_SIZE, ps->msix,
-           msix_size);
+    return ret < 0 ? ret
+                   : pci_get_msix(ps->config, size, dev->name, &ps->where, err);
+}
+
+static int build_record(struct pci_state *ps, size_t config_size,
+                        struct vfm_error *err)
+{
+    const struct pci_config config = {
+        .space = ps->config,
+        .space_size = config_size,
+        .msix_count = ps->where.count,
+        .msix_table = ps->msix,
+        .msix_pending = ps->msix + table_size(&ps->where),
+    };
+
+    ps->record_len = 0;
     free(ps->record);
-    ps->record = record;
-    ps->record_len = len;
-    return 0;
+    ps->record = malloc(PCI_RECORD_MAX);
+    if (ps->record == NULL)
+        return error_set(err, -ENOMEM, "configuration: out of memory");
+    return pci_config_encode(&config, ps->record, PCI_RECORD_MAX,
+                             &ps->record_len, err);
 }
 
 static int save_step(struct pci_state *ps, struct vfm_device *dev,
                      struct vfm_error *err)
 {
-    size_t size = dev->info.config_size;
-    struct pci_msix msix = { 0 };
+    const struct pci_msix *msix = &ps->where;
 
-    if (ps->step > CONFIG)
-        msix = pci_get_msix(ps->config, size);
     switch (ps->step) {
     case ALLOCATE:
-        return allocate(ps, err);
+        return allocate(ps, dev, err);
     case CONFIG:
-        return read_region(dev, UAPI_REGION_CONFIG, 0, ps->config, size, err);
+        return read_config(ps, dev, err);
     case MSIX_TABLE:
-        return read_region(dev, msix.table_region, msix.table_offset, ps->msix,
-                           table_size(&msix), err);
+        return read_region(dev, msix->table_region, msix->table_offset,
+                           ps->msix, table_size(msix), err);
     case MSIX_PBA:
-        return read_region(dev, msix.pba_region, msix.pba_offset,
-                           ps->msix + table_size(&msix), pba_size(&msix), err);
+        return read_region(dev, msix->pba_region, msix->pba_offset,
+                           ps->msix + table_size(msix), pba_size(msix), err);
     default:
-        return build_record(ps, size, &msix, err);
+        return build_record(ps, dev->info.config_size, err);
     }
 }
 
@@ -175,32 +184,33 @@ int pci_state_set(struct pci_state *ps, const void *record, size_t len,
     return 0;
 }
 
-/* The device's own configuration is in ps->config: does the record fit? */
+/* The device's own configuration is in ps->config: does the record fit?  Stores
+ * what it holds in @theirs. */
 static int check_record(const struct pci_state *ps,
-                        const struct vfm_device *dev, struct vfm_error *err)
-{
-    size_t size = dev->info.config_size;
-    struct pci_msix msix = pci_get_msix(ps->config, size);
-    size_t len =
-        VERSION_SIZE + size + PINS_SIZE + table_size(&msix) + pba_size(&msix);
-
-    if (ps->record_len != len)
-        return error_set(err, -EINVAL,
-                         "%s: a configuration record of %zu bytes, this "
-                         "device's has %zu",
-                         dev->name, ps->record_len, len);
-    if (get_be32(ps->record) > RECORD_VERSION)
-        return error_set(err, -EINVAL,
-                         "%s: a configuration record of version %u", dev->name,
-                         get_be32(ps->record));
-    return pci_compare(ps->config, ps->record + VERSION_SIZE, size, dev->name,
-                       err);
-}
-
-static int write_fields(struct pci_state *ps, struct vfm_device *dev,
+                        const struct vfm_device *dev, struct pci_config *theirs,
                         struct vfm_error *err)
 {
-    const uint8_t *theirs = ps->record + VERSION_SIZE;
+    size_t size = dev->info.config_size;
+    struct vfm_error why = { 0 };
+    int ret = pci_config_decode(ps->record, ps->record_len, theirs, &why);
+
+    if (ret < 0)
+        return error_set(err, ret, "%s: %s", dev->name, why.message);
+    if (theirs->space_size != size)
+        return error_set(err, -EINVAL,
+                         "%s: a configuration space of %zu bytes, this "
+                         "device's has %zu",
+                         dev->name, theirs->space_size, size);
+    if (theirs->msix_count != ps->where.count)
+        return error_set(err, -EINVAL,
+                         "%s: %u MSI-X vectors, this device has %u", dev->name,
+                         theirs->msix_count, ps->where.count);
+    return pci_compare(ps->config, theirs->space, size, dev->name, err);
+}
+
+static int write_fields(struct pci_state *ps, const uint8_t *theirs,
+                        struct vfm_device *dev, struct vfm_error *err)
+{
     struct pci_field fields[PCI_FIELDS_MAX];
     unsigned int n = pci_get_fields(ps->config, dev->info.config_size, fields);
 
@@ -221,26 +231,26 @@ static int write_fields(struct pci_state *ps, struct vfm_device *dev,
 static int apply_step(struct pci_state *ps, struct vfm_device *dev,
                       struct vfm_error *err)
 {
-    size_t size = dev->info.config_size;
-    struct pci_msix msix = { 0 };
-    int ret;
+    const struct pci_msix *msix = &ps->where;
+    struct pci_config theirs;
+    int ret = 0;
 
     if (ps->step > CONFIG)
-        msix = pci_get_msix(ps->config, size);
+        ret = check_record(ps, dev, &theirs, err);
+    if (ret < 0)
+        return ret;
     switch (ps->step) {
     case ALLOCATE:
-        return allocate(ps, err);
+        return allocate(ps, dev, err);
     case CONFIG:
-        ret = read_region(dev, UAPI_REGION_CONFIG, 0, ps->config, size, err);
-        return ret == 0 ? check_record(ps, dev, err) : ret;
+        return read_config(ps, dev, err);
     case MSIX_TABLE:
-        return write_region(dev, msix.table_region, msix.table_offset,
-                            ps->record + VERSION_SIZE + size + PINS_SIZE,
-                            table_size(&msix), err);
+        return write_region(dev, msix->table_region, msix->table_offset,
+                            theirs.msix_table, table_size(msix), err);
     case MSIX_PBA:
         return 0; /* read-only: pending interrupts are the device's state */
     default:
-        return write_fields(ps, dev, err);
+        return write_fields(ps, theirs.space, dev, err);
     }
 }
 

@@ -16,11 +16,11 @@
 #include <stdint.h>
 
 #include "device/device.h"
+#include "section/pci-space.h"
+#include "stream/pci-config.h"
 
-#define PCI_CONFIG_MAX     4096
-#define PCI_MSIX_MAX       2048
-#define PCI_MSIX_BYTES_MAX (PCI_MSIX_MAX * 16 + PCI_MSIX_MAX / 8)
-#define PCI_RECORD_MAX     (4 + PCI_CONFIG_MAX + 16 + PCI_MSIX_BYTES_MAX + 128)
+#define PCI_MSIX_BYTES_MAX (PCI_CONFIG_MSIX_MAX * 16 + PCI_CONFIG_MSIX_MAX / 8)
+#define PCI_RECORD_MAX     (4 + PCI_CONFIG_EXTENDED + 16 + PCI_MSIX_BYTES_MAX + 128)
 
 struct pci_state {
     uint8_t *record;
@@ -30,6 +30,7 @@ struct pci_state {
     unsigned int next_write; /* into the table of what is written */
     uint8_t *config;         /* of the device at hand */
     uint8_t *msix;           /* its table, then its pending bits */
+    struct pci_msix where;   /* they are */
 };
 
 /* Makes the record of @dev.  Returns 0 when it is there, -EAGAIN, or an
