@@ -61,7 +61,9 @@ enum vfm_peer {
     VFM_PEER_VFMIG,
 
     /* A QEMU: its stream and its return path only.  A target runs the
-     * devices once it has told the source that all was loaded. */
+     * devices once it has told the source that all was loaded.  A source's
+     * are given away with the end of the stream, for a QEMU that has read it
+     * runs them. */
     VFM_PEER_QEMU,
 
     /* Nobody: a file, or a pipe that is read later.  The source's devices
@@ -101,8 +103,8 @@ enum vfm_outcome {
      * before, which is nothing. */
     VFM_OUTCOME_FAILED,
 
-    /* It failed, and a source's device had to be reset or could not be
-     * brought back at all: its state is lost. */
+    /* It failed, and a source's device had to be reset, or a device of
+     * either side could not be brought back at all: its state is lost. */
     VFM_OUTCOME_LOST,
 
     /* The source gave the devices away and did not hear whether they run.

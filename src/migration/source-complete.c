@@ -267,6 +267,17 @@ static int put_end(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
+/* A QEMU runs the devices once it has read the end of the stream, and that is
+ * the first byte of this piece. */
+static int send_end(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = talk_flush(m, err);
+
+    if (peer_is(m, VFM_PEER_QEMU) && m->outbox.sent > 0)
+        m->source.given = true;
+    return ret;
+}
+
 static int complete_step(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = 0;
@@ -289,7 +300,7 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
         ret = put_end(m, err);
         break;
     default:
-        ret = talk_flush(m, err);
+        ret = send_end(m, err);
         break;
     }
     return ret;

@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Source: hears that all is loaded, gives the devices away, hears that they
- * run.  source_yours() is the only place where they stop being ours.
+ * run.  source_yours() is the only place where they stop being ours, but for a
+ * QEMU, which takes the end of the stream for it (source-complete.c).
  */
 #include <errno.h>
 

@@ -3,7 +3,9 @@
 /*
  * The stages of a migration: one table, both sides, and the loop over it.
  *
- * Which side owns the devices changes in exactly one stage, `yours`.
+ * Which side owns the devices changes in exactly one stage, `yours`; where the
+ * peer has no such thing, a source's are gone with the end of the stream, and a
+ * target's are its own when it has loaded them.
  */
 #include <errno.h>
 #include <stddef.h>

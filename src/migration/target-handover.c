@@ -147,9 +147,12 @@ int target_loaded(struct vfm_migration *m, struct vfm_error *err)
     else if (m->target.return_path)
         ret = target_say(m, &m->target.said, MESSAGE_SHUT, &shut_ok,
                          sizeof(shut_ok), err);
-    if (ret == 0)
-        m->target.said = false;
-    return talk_wait(m, ret, err);
+    if (ret < 0)
+        return talk_wait(m, ret, err);
+    m->target.said = false;
+    /* Without a handover nobody says that they are. */
+    m->target.ours = !peer_is(m, VFM_PEER_VFMIG);
+    return 0;
 }
 
 /* What cannot be reached must not be taken over. */
@@ -209,7 +212,6 @@ int target_yours(struct vfm_migration *m, struct vfm_error *err)
     }
     if (ret < 0)
         return talk_wait(m, ret, err);
-    m->target.ours = true;
     m->paused = m->paused || !m->target.source_running;
     return 0;
 }

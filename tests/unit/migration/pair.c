@@ -174,13 +174,12 @@ void pair_use_relay(struct pair *p, size_t from_source, size_t from_target)
     p->relay.cut[1] = from_target;
 }
 
-void side_begin(struct pair_side *side, int fd)
+/* On side->ch. */
+static void new_migration(struct pair_side *side)
 {
-    const char *name = side->is_source ? "to-target" : "to-source";
     struct vfm_error err = { 0 };
     char id[16];
 
-    assert_int_equal(vfm_channel_from_fd(fd, name, NULL, &side->ch, &err), 0);
     if (vfm_migration_new(side->ch, &side->options, &side->m, &err) < 0)
         fail_msg("%s", err.message);
     for (unsigned int i = 0; i < side->pair->setup.num_devices; i++) {
@@ -188,6 +187,23 @@ void side_begin(struct pair_side *side, int fd)
         if (vfm_migration_add_device(side->m, side->devices[i].dev, id, &err))
             fail_msg("%s", err.message);
     }
+}
+
+void side_begin(struct pair_side *side, int fd)
+{
+    const char *name = side->is_source ? "to-target" : "to-source";
+    struct vfm_error err = { 0 };
+
+    assert_int_equal(vfm_channel_from_fd(fd, name, NULL, &side->ch, &err), 0);
+    new_migration(side);
+}
+
+void side_begin_uri(struct pair_side *side, const char *uri)
+{
+    struct vfm_error err = { 0 };
+
+    assert_int_equal(vfm_channel_connect(uri, NULL, &side->ch, &err), 0);
+    new_migration(side);
 }
 
 /* Notes all there is to know, and lets go of the migration and the channel, as

@@ -130,6 +130,8 @@ void pair_succeeds(struct pair *p);
 
 /* One side alone, on @fd, which becomes its channel's. */
 void side_begin(struct pair_side *side, int fd);
+/* The same on a channel to @uri. */
+void side_begin_uri(struct pair_side *side, const char *uri);
 /* One dispatch, if there is anything to do within @timeout_ms; false if there
  * was not. */
 bool side_step(struct pair_side *side, int timeout_ms);
