@@ -132,7 +132,6 @@ struct vfm_migration {
     struct watch *watches;
     struct wishes wishes;
     atomic_bool cancelled;
-    bool cancel_noticed;
 
     enum vfm_stage stage;
     int step; /* within the stage; 0 when it begins */

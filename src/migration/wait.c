@@ -82,8 +82,10 @@ void wait_begin(struct vfm_migration *m)
             count = 0; /* not yet, by its own clock: it will wake us again */
         m->timer_at = CLOCK_NEVER;
     }
-    if (atomic_load(&m->cancelled) && !m->cancel_noticed)
-        m->cancel_noticed = read(m->cancel_fd, &count, sizeof(count)) > 0;
+    /* Whoever is told that it is too late may cancel again. */
+    if (atomic_load(&m->cancelled) &&
+        read(m->cancel_fd, &count, sizeof(count)) < 0)
+        count = 0; /* nobody did */
     m->wishes = (struct wishes){ .wake_at = CLOCK_NEVER };
 }
 

@@ -287,6 +287,28 @@ static void a_target_whose_device_is_gone_takes_nothing_over(void **state)
     pair_close(&p);
 }
 
+/* Too late, and more than once: the wait for the peer goes on in peace. */
+static void being_cancelled_again_costs_nothing(void **state)
+{
+    struct pair_side *side = &p.source;
+    unsigned int before;
+
+    (void)state;
+    pair_init(&p, &full);
+    side->options.peer = VFM_PEER_QEMU;
+    side->cancel_in = VFM_STAGE_LOADED;
+    side_begin_uri(side, "exec:cat >/dev/null; sleep 0.1");
+    while (vfm_migration_get_stage(side->m) < VFM_STAGE_LOADED)
+        assert_true(side_step(side, 5000));
+    before = side->dispatches;
+    for (unsigned int n = 0; n < 3 && side_step(side, 5000) && !side->over; n++)
+        vfm_migration_cancel(side->m);
+    side_run(side);
+    assert_int_equal(side->outcome, VFM_OUTCOME_DONE);
+    assert_in_range(side->dispatches, 1, before + IDLE_DISPATCHES);
+    pair_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_migration_that_is_over_says_the_same_again),
         cmocka_unit_test(a_device_that_hangs_up_while_the_peer_is_waited_for),
         cmocka_unit_test(a_target_whose_device_is_gone_takes_nothing_over),
+        cmocka_unit_test(being_cancelled_again_costs_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
