@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "device/state.h"
 #include "migration/hello.h"
 #include "migration/target.h"
 #include "util/clock.h"
@@ -16,7 +17,7 @@
 #define MAX_VMDESCRIPTION (1 << 20)
 
 /* What one dispatch takes before the caller's loop has its turn. */
-#define EVENTS_MAX 512
+#define EVENTS_MAX        512
 
 enum { HEAR, ANSWERING };
 
@@ -97,8 +98,7 @@ static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
     const struct vfm_decoder_options options = {
         .size = sizeof(options),
         .require_vmdescription = peer_is(m, VFM_PEER_VFMIG),
-        .max_vmdescription =
-            peer_is(m, VFM_PEER_VFMIG) ? MAX_VMDESCRIPTION : 0,
+        .max_vmdescription = peer_is(m, VFM_PEER_VFMIG) ? MAX_VMDESCRIPTION : 0,
     };
 
     if (m->target.decoder != NULL)
@@ -106,7 +106,53 @@ static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
     return vfm_decoder_new(&options, &m->target.decoder, err);
 }
 
-enum { JUDGE, PREPARE, LOAD };
+/* Whether @member is in the middle of what somebody else has begun, or out of
+ * order. */
+static bool needs_reset(const struct member *member)
+{
+    enum vfm_state state = vfm_device_state(member->dev);
+
+    return state == VFM_STATE_ERROR || state_session(state) != SESSION_NONE;
+}
+
+static void start_reset(struct member *member)
+{
+    member->touched = true;
+    member->recovering = true;
+    member->initial = VFM_STATE_RUNNING;
+    device_recover_by_reset_start(member->dev, VFM_STATE_RUNNING);
+}
+
+/* Whatever a target's devices hold is worth nothing; what a former session has
+ * left in them must not get into this one. */
+static int clear_devices(struct vfm_migration *m, struct vfm_error *err)
+{
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+        enum vfm_recovery how = VFM_RECOVERY_NONE;
+
+        if (!member->recovering && needs_reset(member))
+            start_reset(member);
+        if (!member->recovering)
+            continue;
+        if (device_recover_finish(member->dev, &how) == -EAGAIN) {
+            busy = -EAGAIN;
+            continue;
+        }
+        member->recovering = false;
+        tell_state(m, member);
+        if (how == VFM_RECOVERY_FAILED)
+            return error_set(err, -EBUSY,
+                             "%s: was left as it is by somebody else, and "
+                             "cannot be reset",
+                             member->id);
+    }
+    return busy;
+}
+
+enum { JUDGE, CLEAR, PREPARE, LOAD };
 
 /* What is no stream, or not for us, costs no device its state: the beginning is
  * read before the devices are made ready. */
@@ -115,6 +161,8 @@ static int setup_step(struct vfm_migration *m, struct vfm_error *err)
     switch (m->step) {
     case JUDGE:
         return target_load(m, until_a_section_begins, err);
+    case CLEAR:
+        return clear_devices(m, err);
     case PREPARE:
         return members_move(m, want_resuming, NULL, err);
     case LOAD:

@@ -511,6 +511,45 @@ static void configurations_arrive(void **state)
     }
 }
 
+/* Somebody else began to use them, and died. */
+static void target_devices_are_taken_from_any_state(void **state)
+{
+    static const enum vfm_state left[] = {
+        VFM_STATE_ERROR,    VFM_STATE_STOP,        VFM_STATE_STOP_COPY,
+        VFM_STATE_RESUMING, VFM_STATE_RUNNING_P2P, VFM_STATE_PRE_COPY,
+    };
+    const struct pair_setup s = {
+        .migration = PAIR_ALL, .num_devices = 2, .size = 1000, .delay = 1
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+        pair_init(&p, &s);
+        fake_begin_in(&p.target.devices[1], left[i]);
+        pair_succeeds(&p);
+        pair_close(&p);
+    }
+}
+
+static void a_target_device_that_nobody_gets_out_of_its_state_is_refused(
+    void **state)
+{
+    struct fake_device *f = &p.target.devices[0];
+
+    (void)state;
+    pair_init(&p, &(struct pair_setup){
+                      .migration = PAIR_ALL, .num_devices = 1, .size = 1000 });
+    fake_begin_in(f, VFM_STATE_RESUMING);
+    fake_fail(f, FAKE_RESET, 0, -EINVAL)->count = FAKE_FOR_EVER;
+    pair_run(&p);
+    pair_check(&p);
+    assert_int_equal(p.target.ret, -EBUSY);
+    assert_non_null(strstr(p.target.err.message,
+                           "dev0: was left as it is by somebody else"));
+    assert_int_equal(p.source.outcome, VFM_OUTCOME_FAILED);
+    pair_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +574,9 @@ int main(void)
         cmocka_unit_test(what_does_not_converge_can_be_forced),
         cmocka_unit_test(a_state_goes_through_a_file),
         cmocka_unit_test(configurations_arrive),
+        cmocka_unit_test(target_devices_are_taken_from_any_state),
+        cmocka_unit_test(
+            a_target_device_that_nobody_gets_out_of_its_state_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
