@@ -268,14 +268,47 @@ static int parse_vfmig(struct json_object *root, struct vmdescription *desc,
 
 /* ---------------------------------------------------------------------- */
 
+/* Whether @json has no more values than we would hold in memory, where one of
+ * three bytes can take several hundred.  Objects and arrays are the large ones;
+ * every other value has a comma beside it, or is the first in one of them.
+ * Comments and the other quotes, which are no JSON, but which the parser takes,
+ * could hide some. */
+static int check_values(const char *json, size_t len, struct vfm_error *err)
+{
+    size_t containers = 0;
+    size_t commas = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < len; i++) {
+        if (json[i] == '"')
+            in_string = !in_string;
+        else if (in_string)
+            i += json[i] == '\\';
+        else if (json[i] == '/' || json[i] == '\'')
+            return bad(err, "it is no JSON object");
+        else if (json[i] == '{' || json[i] == '[')
+            containers++;
+        else
+            commas += json[i] == ',';
+    }
+    if (containers > VMDESCRIPTION_CONTAINERS_MAX ||
+        commas > VMDESCRIPTION_VALUES_MAX)
+        return error_set(err, -E2BIG, "vmdescription: too many values");
+    return 0;
+}
+
 /* One value and nothing behind it. */
 static int parse_json(const char *json, size_t len, struct json_object **root,
                       struct vfm_error *err)
 {
-    struct json_tokener *tok = json_tokener_new_ex(VMDESCRIPTION_DEPTH_MAX);
+    struct json_tokener *tok;
     enum json_tokener_error error;
     size_t end;
+    int ret = check_values(json, len, err);
 
+    if (ret < 0)
+        return ret;
+    tok = json_tokener_new_ex(VMDESCRIPTION_DEPTH_MAX);
     if (tok == NULL)
         return error_set(err, -ENOMEM, "vmdescription: no memory");
     *root = len <= INT_MAX ? json_tokener_parse_ex(tok, json, (int)len) : NULL;

@@ -20,9 +20,12 @@
 
 #include "util/digest.h"
 
-/* Nothing real comes near these. */
-#define VMDESCRIPTION_DEPTH_MAX   64
-#define VMDESCRIPTION_DEVICES_MAX 65536
+/* Nothing real comes near these.  The last two bound the memory that reading
+ * takes: the description of a small machine has 900 objects and arrays. */
+#define VMDESCRIPTION_DEPTH_MAX      64
+#define VMDESCRIPTION_DEVICES_MAX    65536
+#define VMDESCRIPTION_CONTAINERS_MAX (1 << 18)
+#define VMDESCRIPTION_VALUES_MAX     (1 << 20)
 
 /* A FULL section, in the order of the stream. */
 struct vmdescription_section {
@@ -81,7 +84,7 @@ int vmdescription_build(const struct vmdescription *desc, char **json,
  *
  * Returns 0 and the description in *@descp.
  *   -EBADMSG  no JSON, or without the members that the above needs
- *   -E2BIG    nested too deep, or too many devices
+ *   -E2BIG    nested too deep, or too many devices or values
  */
 int vmdescription_parse(const char *json, size_t len,
                         struct vmdescription **descp, struct vfm_error *err);

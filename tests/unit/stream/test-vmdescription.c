@@ -286,6 +286,55 @@ static void deep_nesting_is_refused(void **state)
     refused(json, -E2BIG, "vmdescription: nested too deep");
 }
 
+/* Puts "{"a": [@value, ... @value]}" of @count values into @json. */
+static void repeat(char *json, const char *value, size_t count)
+{
+    char *to = stpcpy(json, "{\"a\": [");
+
+    for (size_t i = 0; i < count; i++) {
+        to = stpcpy(to, value);
+        *to++ = ',';
+    }
+    stpcpy(to - 1, "]}");
+}
+
+static void what_hides_brackets_is_no_json(void **state)
+{
+    static const char says[] = "vmdescription: it is no JSON object";
+
+    (void)state;
+    refused("{\"devices\": /*\"*/ []}", -EBADMSG, says);
+    refused("{\"devices\": [], 'a\"': [[]]}", -EBADMSG, says);
+}
+
+static void memory_is_not_for_the_taking(void **state)
+{
+    const size_t count = 2 << 20;
+    char *json = malloc(4 * count);
+
+    (void)state;
+    assert_non_null(json);
+    repeat(json, "{}", VMDESCRIPTION_CONTAINERS_MAX);
+    refused(json, -E2BIG, "vmdescription: too many values");
+    repeat(json, "1", count);
+    refused(json, -E2BIG, "vmdescription: too many values");
+    free(json);
+}
+
+static void brackets_in_a_text_are_no_values(void **state)
+{
+    char *json = malloc(2 << 20);
+    char *to;
+
+    (void)state;
+    assert_non_null(json);
+    to = stpcpy(json, "{\"a\": \"\\\"");
+    memset(to, '[', 1 << 20);
+    strcpy(to + (1 << 20), "\"}");
+    refused(json, -EBADMSG, "vmdescription: the list of devices is missing");
+    free(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +349,9 @@ int main(void)
         cmocka_unit_test(devices_that_are_none_are_refused),
         cmocka_unit_test(our_own_object_must_have_its_form),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(memory_is_not_for_the_taking),
+        cmocka_unit_test(brackets_in_a_text_are_no_values),
+        cmocka_unit_test(what_hides_brackets_is_no_json),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
