@@ -182,6 +182,12 @@ static inline int64_t peer_timeout_ns(const struct vfm_migration *m)
     return (int64_t)m->options.peer_timeout_ms * NS_PER_MS;
 }
 
+/* How often a side with nothing to say says so. */
+static inline int64_t keep_alive_ns(const struct vfm_migration *m)
+{
+    return clock_min(NS_PER_SEC, peer_timeout_ns(m) / 4);
+}
+
 /* stage.c: as vfm_migration_dispatch(). */
 int stages_run(struct vfm_migration *m);
 /* Why the migration is refused as things stand; 0 if it is not. */

@@ -45,19 +45,6 @@ static void note_stopped(struct member *member, uint64_t ns)
     member->stats.stop_ns += ns;
 }
 
-/* A transition may take long: the target is kept awake meanwhile. */
-static int move_awake(struct vfm_migration *m, want_fn *want,
-                      struct vfm_error *err)
-{
-    int ret = members_move(m, want, note_stopped, err);
-    int alive;
-
-    if (ret != -EAGAIN)
-        return ret;
-    alive = source_keep_alive(m, err);
-    return alive < 0 && alive != -EAGAIN ? alive : -EAGAIN;
-}
-
 static int stop_step(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = 0;
@@ -67,10 +54,10 @@ static int stop_step(struct vfm_migration *m, struct vfm_error *err)
         ret = vm_stop(m, err);
         break;
     case QUIESCE:
-        ret = move_awake(m, want_quiet, err);
+        ret = source_move(m, want_quiet, note_stopped, err);
         break;
     case STOP_DEVICES:
-        ret = move_awake(m, want_stop_copy, err);
+        ret = source_move(m, want_stop_copy, note_stopped, err);
         break;
     case ANNOUNCE:
         ret = talk_flush(m, err); /* a ping may be half sent */
@@ -292,7 +279,7 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
         ret = send_configs(m, err);
         break;
     case STOP_FOR_CONFIG:
-        ret = move_awake(m, want_stop, err);
+        ret = source_move(m, want_stop, note_stopped, err);
         if (ret == 0)
             m->step = CONFIG;
         break;

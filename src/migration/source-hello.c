@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "migration/hello.h"
-#include "migration/stage.h"
+#include "migration/source.h"
 #include "util/clock.h"
 #include "util/error.h"
 
@@ -67,42 +67,61 @@ static enum vfm_state want_pre_copy(const struct vfm_migration *m,
                                    : vfm_device_state(member->dev);
 }
 
-/* Encodes what comes before the first device, or one device. */
-static void encode_setup(struct vfm_migration *m, struct encoder *enc)
+static void put_beginning(struct vfm_migration *m)
 {
-    const struct member *member = m->members[m->source.turn];
+    outbox_begin(&m->outbox);
+    encode_header(&m->outbox.head);
+    encode_configuration(&m->outbox.head, m->machine);
+}
 
-    if (m->source.turn == 0) {
-        encode_header(enc);
-        encode_configuration(enc, m->machine);
-    }
+static void put_device(struct vfm_migration *m, const struct member *member)
+{
+    struct encoder *enc = &m->outbox.head;
+
+    outbox_begin(&m->outbox);
     encode_section_begin(enc, VFM_SECTION_START, member->section_id,
                          member->section, 0, 1);
     encode_vfio_setup(enc);
     encode_section_footer(enc, member->section_id);
 }
 
-int source_setup(struct vfm_migration *m, struct vfm_error *err)
+static int announce_devices(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret;
 
-    if (m->step == 0) {
-        ret = members_move(m, want_pre_copy, NULL, err);
-        if (ret < 0)
-            return ret;
-        m->step = 1;
-        outbox_begin(&m->outbox);
+    while ((ret = talk_flush(m, err)) == 0 && m->source.turn < m->num_members)
+        put_device(m, m->members[m->source.turn++]);
+    if (ret == 0)
+        m->source.turn = 0;
+    return ret;
+}
+
+enum { BEGIN, PREPARE, ANNOUNCE };
+
+static int setup_step(struct vfm_migration *m, struct vfm_error *err)
+{
+    switch (m->step) {
+    case BEGIN:
+        put_beginning(m); /* only behind it can we say that we are alive */
+        return 0;
+    case PREPARE:
+        return source_move(m, want_pre_copy, NULL, err);
+    case ANNOUNCE:
+    default:
+        return announce_devices(m, err);
     }
-    while ((ret = talk_flush(m, err)) == 0) {
-        if (m->source.turn == m->num_members)
-            break;
-        outbox_begin(&m->outbox);
-        encode_setup(m, &m->outbox.head);
-        m->source.turn++;
+}
+
+int source_setup(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = source_listen(m, err);
+
+    while (ret == 0 && m->step <= ANNOUNCE) {
+        ret = setup_step(m, err);
+        if (ret == 0)
+            m->step++;
     }
-    if (ret < 0)
-        return talk_wait(m, ret, err);
-    m->source.turn = 0;
-    m->source.look_at = clock_now();
-    return 0;
+    if (ret == 0)
+        m->source.look_at = clock_now();
+    return talk_wait(m, ret, err);
 }

@@ -10,11 +10,8 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* How often a source with nothing to say says so. */
-#define KEEP_ALIVE_NS (1 * NS_PER_SEC)
-
 /* The value of pings that only keep the connection alive. */
-#define PING_VALUE    0
+#define PING_VALUE 0
 
 static int note_progress(struct vfm_migration *m, const struct message *msg)
 {
@@ -144,19 +141,31 @@ int source_listen(struct vfm_migration *m, struct vfm_error *err)
 
 int source_keep_alive(struct vfm_migration *m, struct vfm_error *err)
 {
-    int64_t due = m->told_at + KEEP_ALIVE_NS;
     int ret = talk_flush(m, err);
 
     if (ret < 0 || !peer_is(m, VFM_PEER_VFMIG))
         return ret;
-    if (clock_now() >= due) {
+    if (clock_now() >= m->told_at + keep_alive_ns(m)) {
         outbox_begin(&m->outbox);
         if (m->source.section_open)
             encode_vfio_data_head(&m->outbox.head, 0);
         else
             encode_ping(&m->outbox.head, PING_VALUE);
-        return talk_flush(m, err);
+        ret = talk_flush(m, err);
     }
-    wish_wake(m, due);
-    return 0;
+    if (ret == 0)
+        wish_wake(m, m->told_at + keep_alive_ns(m));
+    return ret;
+}
+
+int source_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
+                struct vfm_error *err)
+{
+    int ret = members_move(m, want, moved, err);
+    int alive;
+
+    if (ret != -EAGAIN)
+        return ret;
+    alive = source_keep_alive(m, err);
+    return alive < 0 && alive != -EAGAIN ? alive : -EAGAIN;
 }

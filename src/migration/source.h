@@ -20,6 +20,11 @@ int source_take_messages(struct vfm_migration *m, struct vfm_error *err);
  * empty, -EAGAIN, or an error. */
 int source_keep_alive(struct vfm_migration *m, struct vfm_error *err);
 
+/* As members_move(); a transition may take long, and the target is kept awake
+ * meanwhile. */
+int source_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
+                struct vfm_error *err);
+
 /* source-look.c: asks the devices how much is left.  0 when all have answered,
  * -EAGAIN, or an error. */
 int source_look(struct vfm_migration *m, struct vfm_error *err);

@@ -8,16 +8,15 @@
 #include "migration/target.h"
 #include "util/clock.h"
 
-/* How often, when there is something new, and when there is not. */
-#define PROGRESS_INTERVAL_NS   (50 * NS_PER_MS)
-#define KEEP_ALIVE_INTERVAL_NS (1 * NS_PER_SEC)
+/* How often, when there is something new. */
+#define PROGRESS_INTERVAL_NS (50 * NS_PER_MS)
 
 static bool is_due(const struct vfm_migration *m)
 {
     const struct target *t = &m->target;
     int64_t ago = clock_now() - m->told_at;
 
-    return ago >= KEEP_ALIVE_INTERVAL_NS ||
+    return ago >= keep_alive_ns(m) ||
            (ago >= PROGRESS_INTERVAL_NS && t->loaded_bytes != t->told_bytes);
 }
 
@@ -35,7 +34,7 @@ void target_tell_progress(struct vfm_migration *m)
         t->told_bytes = t->loaded_bytes;
         talk_flush(m, NULL);
     }
-    wish_wake(m, m->told_at + KEEP_ALIVE_INTERVAL_NS);
+    wish_wake(m, m->told_at + keep_alive_ns(m));
 }
 
 int target_say(struct vfm_migration *m, bool *put, enum message_type type,

@@ -245,6 +245,8 @@ static int call_finish(struct vfm_device *dev, struct device_call *call,
 
     if (f->silent && clock_now() < f->silence_ends)
         return -EAGAIN;
+    if (f->wakes_up)
+        f->silent = false;
     if (f->silent)
         return say(f, (enum fake_op)call->op, -ETIMEDOUT, err);
     if (f->call_delay > 0) {

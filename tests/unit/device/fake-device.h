@@ -70,6 +70,7 @@ struct fake_device {
     bool silent;            /* answers nothing any more */
     unsigned int silent_at; /* from that call on, 1 is the first, 0: never */
     int64_t silence_ns;     /* for so long */
+    bool wakes_up;          /* and then it goes on as if nothing had been */
     int64_t silence_ends;   /* then -ETIMEDOUT; CLOCK_NEVER */
     bool gone;              /* the connection to it has ended */
     unsigned int delay;     /* -EAGAIN, so many times for each call */

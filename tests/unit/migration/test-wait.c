@@ -30,6 +30,9 @@ static const struct pair_setup full = { .migration = PAIR_ALL,
 /* What waiting may cost a side beside what it has to do: deadlines that pass,
  * and the last words. */
 #define IDLE_DISPATCHES 40
+/* And a source that waits for an acknowledgement asks its device for more every
+ * 10 ms. */
+#define BUSY_DISPATCHES 200
 
 static struct pair_side *get_side(bool source)
 {
@@ -50,11 +53,10 @@ static void learn(void)
     pair_close(&p);
 }
 
-static void expect_idle(const char *what)
+static void expect_few(const char *what, unsigned int most)
 {
     for (int source = 0; source < 2; source++)
-        if (get_side(source)->dispatches >
-            dispatches_of_success[source] + IDLE_DISPATCHES)
+        if (get_side(source)->dispatches > dispatches_of_success[source] + most)
             fail_msg("%s: %u dispatches of the %s, %u without", what,
                      get_side(source)->dispatches, source ? "source" : "target",
                      dispatches_of_success[source]);
@@ -76,10 +78,41 @@ static void a_device_that_stops_answering_is_waited_for_in_peace(void **state)
             pair_run(&p);
             f->dead = true; /* for the verdict: nobody knows where it is */
             pair_check(&p);
-            expect_idle(p.title);
+            expect_few(p.title, IDLE_DISPATCHES);
             pair_close(&p);
         }
     }
+}
+
+/* Longer than the peer may be silent: the other side must be kept awake. */
+static void be_slow_at(bool source, unsigned int call)
+{
+    struct fake_device *f = &get_side(source)->devices[0];
+
+    pair_init(&p, &full);
+    snprintf(p.title, sizeof(p.title), "%s's device slow at call %u",
+             source ? "source" : "target", call);
+    p.source.options.peer_timeout_ms = 150;
+    p.target.options.peer_timeout_ms = 150;
+    f->silent_at = call;
+    f->silence_ns = 300 * NS_PER_MS;
+    f->wakes_up = true;
+    pair_run(&p);
+    if (p.source.ret != 0 || p.target.ret != 0)
+        fail_msg("%s: %s | %s", p.title, p.source.err.message,
+                 p.target.err.message);
+    pair_check(&p);
+    expect_few(p.title, BUSY_DISPATCHES);
+    pair_close(&p);
+}
+
+static void a_device_that_is_slow_is_no_peer_that_is_gone(void **state)
+{
+    (void)state;
+    learn();
+    for (int source = 0; source < 2; source++)
+        for (unsigned int n = 1; n <= calls_of_success[source]; n++)
+            be_slow_at(source, n);
 }
 
 /* Neither an end nor another byte. */
@@ -96,7 +129,7 @@ static void freeze_after(size_t from_source, size_t from_target)
     p.target.options.peer_timeout_ms = 20;
     pair_run(&p);
     pair_check(&p);
-    expect_idle(p.title);
+    expect_few(p.title, IDLE_DISPATCHES);
     assert_true(clock_now() - began < 4 * NS_PER_SEC);
     pair_close(&p);
 }
@@ -253,7 +286,7 @@ static void a_device_that_hangs_up_while_the_peer_is_waited_for(void **state)
         f->gone = true;
         pair_run(&p);
         pair_check(&p);
-        expect_idle(p.title);
+        expect_few(p.title, IDLE_DISPATCHES);
         pair_close(&p);
     }
 }
@@ -313,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_stops_answering_is_waited_for_in_peace),
+        cmocka_unit_test(a_device_that_is_slow_is_no_peer_that_is_gone),
         cmocka_unit_test(a_link_that_freezes_is_given_up),
         cmocka_unit_test(a_peer_that_says_nothing_is_given_up),
         cmocka_unit_test(a_cancel_wakes_who_waits),
