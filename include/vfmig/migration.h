@@ -218,10 +218,15 @@ void vfm_migration_close(struct vfm_migration *m);
 int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
                              const char *id, struct vfm_error *err);
 
-/* Refuses the migration for @reason, which is copied, as long as it is there:
- * vfm_migration_run() fails with -EBUSY and that sentence before anything is
- * touched.  Returns a number above 0 for vfm_migration_remove_blocker(), or
- * a negative errno. */
+/*
+ * Refuses the migration for @reason, which is copied, as long as it is there:
+ * the first dispatch fails with -EBUSY and that sentence before anything is
+ * touched.
+ *
+ * Returns a number above 0 for vfm_migration_remove_blocker().
+ *   -EBUSY        the migration has begun: it is too late to refuse
+ *   -ENOMEM       out of memory
+ */
 int vfm_migration_add_blocker(struct vfm_migration *m, const char *reason);
 void vfm_migration_remove_blocker(struct vfm_migration *m, int blocker);
 

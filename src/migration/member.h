@@ -54,7 +54,6 @@ struct member {
     bool announced;  /* in the hello */
     bool ended;      /* its END section came */
     bool has_config; /* its configuration record came */
-    bool ack_owed;   /* acknowledge when all that was written is taken */
 };
 
 /* Returns 0 and the member in *@memberp, or -ENOMEM. */

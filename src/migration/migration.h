@@ -61,10 +61,9 @@ struct blocker {
 
 /* What only a source has. */
 struct source {
-    bool given;    /* a byte of `yours` may have left: not ours any more */
-    bool loaded;   /* the target said so */
-    bool running;  /* the target said so */
-    bool returned; /* the target gave the devices back */
+    bool given;   /* a byte of `yours` may have left: not ours any more */
+    bool loaded;  /* the target said so */
+    bool running; /* the target said so */
 
     unsigned int turn; /* the device whose data is next */
     unsigned int acks_pending;
@@ -188,8 +187,8 @@ static inline int64_t keep_alive_ns(const struct vfm_migration *m)
     return clock_min(NS_PER_SEC, peer_timeout_ns(m) / 4);
 }
 
-/* stage.c: as vfm_migration_dispatch(). */
-int stages_run(struct vfm_migration *m);
+/* stage.c: does what can be done without waiting; m->over when it is over. */
+void stages_run(struct vfm_migration *m);
 /* Why the migration is refused as things stand; 0 if it is not. */
 int blocker_get(const struct vfm_migration *m, unsigned int n,
                 struct vfm_error *err);
@@ -224,7 +223,7 @@ void wait_close(struct vfm_migration *m);
 /* Drops what woke us and learns whether it was the user. */
 void wait_begin(struct vfm_migration *m);
 /* Makes the descriptor wait for what is wished for now. */
-int wait_update(struct vfm_migration *m, struct vfm_error *err);
+void wait_update(struct vfm_migration *m);
 /* Come back at @at at the latest. */
 void wish_wake(struct vfm_migration *m, int64_t at);
 

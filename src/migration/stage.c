@@ -117,10 +117,8 @@ static int begin(struct vfm_migration *m, struct vfm_error *err)
 
     m->begun = true;
     m->began_at = m->stage_began_at = m->heard_at = m->told_at = clock_now();
-    if (ret < 0) {
-        m->failed_at_peer = true; /* no use listening to it */
+    if (ret < 0)
         return ret;
-    }
     for (unsigned int i = 0; i < m->num_members; i++)
         m->members[i]->initial = vfm_device_state(m->members[i]->dev);
     if (is_source(m) && m->members[0]->initial == VFM_STATE_STOP)
@@ -155,27 +153,27 @@ static void end(struct vfm_migration *m)
         m->outcome = VFM_OUTCOME_DONE;
 }
 
-int stages_run(struct vfm_migration *m)
+static void fail(struct vfm_migration *m, int ret, struct vfm_error *err)
+{
+    if (err->code != ret)
+        error_set(err, ret, "migration: stage %s: %s", vfm_stage_name(m->stage),
+                  strerror(-ret));
+    m->failure = *err;
+    unwind_start(m);
+}
+
+void stages_run(struct vfm_migration *m)
 {
     struct vfm_error err = { 0 };
-    int ret;
+    int ret = 0;
 
     if (m->unwind == UNWIND_NONE) {
         ret = run_forward(m, &err);
-        if (ret == -EAGAIN)
-            return ret;
-        if (ret == 0) {
-            end(m);
-            return 0;
-        }
-        if (err.code != ret)
-            error_set(&err, ret, "migration: stage %s: %s",
-                      vfm_stage_name(m->stage), strerror(-ret));
-        m->failure = err;
-        unwind_start(m);
+        if (ret < 0 && ret != -EAGAIN)
+            fail(m, ret, &err);
     }
-    ret = unwind_run(m);
+    if (m->unwind != UNWIND_NONE)
+        ret = unwind_run(m);
     if (ret == 0)
         end(m);
-    return ret == 0 ? m->failure.code : ret;
 }

@@ -54,8 +54,8 @@ static int listen_to_last_words(struct vfm_migration *m)
     struct vfm_error err = { 0 };
     int ret;
 
-    if (!is_source(m) || !m->failed_at_peer || !m->begun ||
-        !peer_is(m, VFM_PEER_VFMIG) || m->stage == VFM_STAGE_HELLO)
+    if (!is_source(m) || !m->failed_at_peer || !peer_is(m, VFM_PEER_VFMIG) ||
+        m->stage == VFM_STAGE_HELLO)
         return 0;
     ret = source_listen(m, &err);
     if (ret == 0)

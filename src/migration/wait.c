@@ -19,12 +19,14 @@
 #include "util/error.h"
 
 #define CHANNEL_FDS 2
-#define MAX_WATCHES (1 + CHANNEL_FDS + VFM_MAX_DEVICES * DEVICE_MAX_FDS)
+#define MAX_WATCHES (CHANNEL_FDS + VFM_MAX_DEVICES * DEVICE_MAX_FDS)
 
-/* What is registered with the epoll instance. */
+/* What is registered with the epoll instance, beside what always is. */
 struct watch {
     struct pollfd fds[MAX_WATCHES];
     int n;
+    bool due;     /* due_fd wakes us */
+    bool blinded; /* something could not be registered: we look ourselves */
 };
 
 static int watch_fd(struct vfm_migration *m, int fd, uint32_t events)
@@ -50,12 +52,13 @@ int wait_init(struct vfm_migration *m, struct vfm_error *err)
         return error_set(err, -errno, "migration: cannot wait: %s",
                          strerror(errno));
     if (watch_fd(m, m->cancel_fd, EPOLLIN) < 0 ||
-        watch_fd(m, m->timer_fd, EPOLLIN) < 0)
+        watch_fd(m, m->timer_fd, EPOLLIN) < 0 ||
+        watch_fd(m, m->due_fd, EPOLLIN) < 0)
         return error_set(err, -errno, "migration: cannot wait: %s",
                          strerror(errno));
     m->timer_at = CLOCK_NEVER;
-    m->wishes.wake_at = 0; /* the first dispatch is due */
-    return wait_update(m, err);
+    m->watches->due = true; /* the first dispatch is */
+    return 0;
 }
 
 static void close_fd(int fd)
@@ -161,12 +164,6 @@ static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
     n = gather_channel(m, all, n);
     for (unsigned int i = 0; i < m->num_members; i++)
         n = gather_device(m, m->members[i]->dev, all, n);
-    /* What is due at once is no timer's business: one in the past costs as much
-     * as an interrupt. */
-    if (m->wishes.wake_at <= clock_now()) {
-        m->wishes.wake_at = 0;
-        all[n++] = (struct pollfd){ .fd = m->due_fd, .events = POLLIN };
-    }
     return n;
 }
 
@@ -179,15 +176,22 @@ static const struct pollfd *find(int fd, const struct pollfd *fds, int n)
     return NULL;
 }
 
+/* Drops those of the @n entries in @fds that are not among the @kept. */
+static void forget(struct vfm_migration *m, const struct pollfd *fds, int n,
+                   const struct pollfd *kept, int num_kept)
+{
+    for (int i = 0; i < n; i++)
+        if (find(fds[i].fd, kept, num_kept) == NULL)
+            epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, fds[i].fd, NULL);
+}
+
 /* Registers what has changed since the last time. */
 static int register_changes(struct vfm_migration *m, const struct pollfd *all,
                             int n)
 {
     struct watch *w = m->watches;
 
-    for (int i = 0; i < w->n; i++)
-        if (find(w->fds[i].fd, all, n) == NULL)
-            epoll_ctl(m->epoll_fd, EPOLL_CTL_DEL, w->fds[i].fd, NULL);
+    forget(m, w->fds, w->n, all, n);
     for (int i = 0; i < n; i++) {
         const struct pollfd *old = find(all[i].fd, w->fds, w->n);
         int ret = 0;
@@ -195,22 +199,46 @@ static int register_changes(struct vfm_migration *m, const struct pollfd *all,
         /* The bits of poll and epoll are the same. */
         if (old == NULL || old->events != all[i].events)
             ret = watch_fd(m, all[i].fd, (uint32_t)all[i].events);
-        if (ret < 0)
+        if (ret < 0) {
+            /* What is registered is not to be guessed next time. */
+            forget(m, all, n, NULL, 0);
+            w->n = 0;
             return ret;
+        }
     }
     memcpy(w->fds, all, (size_t)n * sizeof(*all));
     w->n = n;
     return 0;
 }
 
-int wait_update(struct vfm_migration *m, struct vfm_error *err)
+/* Registered for good, so that this cannot fail for want of memory. */
+static void set_due(struct vfm_migration *m, bool due)
+{
+    if (due != m->watches->due)
+        watch_fd(m, m->due_fd, due ? EPOLLIN : 0);
+    m->watches->due = due;
+}
+
+/* A migration that cannot wait for everything goes on without: it is woken all
+ * the time, which costs a processor and no device. */
+static void note_blindness(struct vfm_migration *m, int ret)
+{
+    if (ret < 0 && !m->watches->blinded)
+        tell_warning(m, "migration: cannot wait, and so polls: %s",
+                     strerror(-ret));
+    m->watches->blinded = ret < 0;
+}
+
+void wait_update(struct vfm_migration *m)
 {
     struct pollfd all[MAX_WATCHES];
-    int ret = register_changes(m, all, gather(m, all));
+    int n = gather(m, all);
 
-    if (ret < 0)
-        return error_set(err, ret, "migration: cannot wait: %s",
-                         strerror(-ret));
-    arm_timer(m);
-    return 0;
+    note_blindness(m, register_changes(m, all, n));
+    /* What is due at once is no timer's business: one in the past costs as much
+     * as an interrupt. */
+    set_due(m, !m->over &&
+                   (m->watches->blinded || m->wishes.wake_at <= clock_now()));
+    if (!m->watches->due)
+        arm_timer(m);
 }

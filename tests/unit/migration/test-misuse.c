@@ -296,6 +296,16 @@ static void a_blocker_blocks_until_it_is_removed(void **state)
     refuse_to_run("and of that");
 }
 
+static void what_has_begun_cannot_be_blocked(void **state)
+{
+    (void)state;
+    make();
+    assert_int_equal(vfm_migration_add_device(m, device.dev, "a", &err), 0);
+    assert_int_equal(vfm_migration_dispatch(m, &err), 1);
+    assert_int_equal(vfm_migration_add_blocker(m, "too late"), -EBUSY);
+    assert_int_equal(vfm_migration_get_blocker(m, 0, &err), 0);
+}
+
 static void a_source_that_is_closed_under_way_goes_back(void **state)
 {
     (void)state;
@@ -377,6 +387,7 @@ int main(void)
         TEST(several_devices_without_p2p_are_refused),
         TEST(devices_of_which_some_are_stopped_are_refused),
         TEST(a_blocker_blocks_until_it_is_removed),
+        TEST(what_has_begun_cannot_be_blocked),
         TEST(a_source_that_is_closed_under_way_goes_back),
         TEST(closing_nothing_does_nothing),
         TEST(figures_can_be_had_at_any_moment),
