@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "channel/channel.h"
 #include "pair.h"
 #include "util/bytes.h"
 
@@ -384,6 +385,48 @@ static void what_is_returned_after_it_ran_is_not_taken_back(void **state)
     pair_close(&p);
 }
 
+static size_t takes; /* bytes that the channel takes before it breaks */
+
+static ssize_t send_some(struct vfm_channel *ch, const struct iovec *iov, int n)
+{
+    size_t len = takes;
+
+    (void)ch;
+    (void)n;
+    if (takes == 0)
+        return -EPIPE;
+    if (len > iov[0].iov_len)
+        len = iov[0].iov_len;
+    takes -= len;
+    return (ssize_t)len;
+}
+
+/* Nobody knows what became of them: one byte may be all that was missing. */
+static void the_first_byte_of_yours_gives_the_devices_away(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n <= 5; n++) {
+        struct channel_ops ops;
+
+        begin();
+        say_hello(yes);
+        follow_until(VFM_STAGE_LOADED);
+        ops = *p.source.ch->ops;
+        ops.send = send_some;
+        p.source.ch->ops = &ops;
+        takes = n;
+        say_loaded();
+        listen_until(VFM_STAGE_CLEANUP);
+        hang_up();
+        finish();
+        if (n == 0)
+            ends(VFM_OUTCOME_FAILED, -EPIPE, "src0 is RUNNING");
+        else
+            ends(VFM_OUTCOME_HANDED_OVER, n < 5 ? -EPIPE : -ETIMEDOUT,
+                 "given away");
+    }
+}
+
 static void a_source_that_is_closed_under_way_is_as_it_was(void **state)
 {
     (void)state;
@@ -416,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_target_that_is_silent_after_yours_has_the_devices),
         cmocka_unit_test(after_yours_it_is_too_late_to_cancel),
         cmocka_unit_test(what_is_returned_after_it_ran_is_not_taken_back),
+        cmocka_unit_test(the_first_byte_of_yours_gives_the_devices_away),
         cmocka_unit_test(a_source_that_is_closed_under_way_is_as_it_was),
     };
 
