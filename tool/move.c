@@ -294,13 +294,17 @@ static int exit_code(const struct run *run, int ret)
 }
 
 /* What follows "cancelled" in the library's sentence: what became of the
- * devices.  All of it if it is worded otherwise. */
+ * devices that were touched.  All of it if it is worded otherwise. */
 static const char *after_cancelled(const char *message)
 {
-    static const char start[] = "migration: cancelled; ";
+    static const char start[] = "migration: cancelled";
     size_t length = sizeof(start) - 1;
 
-    return strncmp(message, start, length) == 0 ? message + length : message;
+    if (strcmp(message, start) == 0)
+        return "nothing was touched";
+    return strncmp(message, start, length) == 0 && message[length] == ';'
+               ? message + length + 2
+               : message;
 }
 
 static void say_why(const struct run *run, const struct vfm_error *err)

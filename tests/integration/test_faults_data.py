@@ -162,6 +162,22 @@ def test_a_source_is_lost_in_another_command(command, fault, tmp_path):
         case.run().check(3, 1)
 
 
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_a_device_that_asks_for_memory_meanwhile_is_refused_it(side,
+                                                               tmp_path):
+    command = "MIG_DATA_READ" if side == "here" else "MIG_DATA_WRITE"
+    with Case(tmp_path,
+              **{side: ("--inject", f"{command}:dma-read")}) as case:
+        case.run().check(0, 0)
+
+
+@pytest.mark.parametrize("side,codes", [("here", (3, 1)), ("there", (1, 3))])
+def test_an_answer_to_nothing_is_the_end_of_a_device(side, codes, tmp_path):
+    command = "MIG_DATA_READ" if side == "here" else "MIG_DATA_WRITE"
+    with Case(tmp_path, **{side: ("--inject", f"{command}:reply")}) as case:
+        case.run().check(*codes)
+
+
 @pytest.mark.parametrize("fault,received", [
     (("--fail", "REGION_WRITE:EIO"), 1),
     (("--close", "REGION_WRITE,when=before"), 3),
@@ -229,9 +245,14 @@ def test_a_target_that_cannot_be_reset_says_so(tmp_path):
         case.run().check(1, 3)
 
 
-def test_an_owner_that_can_neither_run_nor_be_reset_gives_nothing_back(
-        tmp_path):
-    """It cannot be known whether it will run."""
-    with Case(tmp_path, there=("--fail", "STOP>RUNNING_P2P", "--fail",
+@pytest.mark.parametrize("fault,sent", [
+    ("STOP>RUNNING_P2P", 1),
+    ("STOP>RUNNING_P2P,leave=RUNNING_P2P", 4),
+    ("STOP>RUNNING_P2P,leave=ERROR", 4),
+    ("RUNNING_P2P>RUNNING", 4),
+])
+def test_an_owner_that_cannot_be_reset_gives_back_only_what_is_stopped(
+        fault, sent, tmp_path):
+    with Case(tmp_path, there=("--fail", fault, "--fail",
                                "DEVICE_RESET")) as case:
-        case.run().check(4, 3)
+        case.run().check(sent, 3)
