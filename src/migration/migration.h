@@ -166,6 +166,10 @@ struct vfm_migration {
     unsigned int unwind_round;
 };
 
+/* What is received in one go before the caller's loop has its turn: a peer that
+ * never stops talking must not keep us from it. */
+#define FILLS_MAX 16
+
 static inline bool is_source(const struct vfm_migration *m)
 {
     return m->options.role == VFM_ROLE_SOURCE;

@@ -123,15 +123,17 @@ int source_take_messages(struct vfm_migration *m, struct vfm_error *err)
 
 int source_listen(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret;
+    int ret = 0;
 
     if (!peer_is(m, VFM_PEER_VFMIG))
         return 0;
-    do {
+    for (unsigned int n = 0; ret == 0 && n < FILLS_MAX; n++) {
         ret = source_take_messages(m, err);
         if (ret == 0)
             ret = talk_fill(m, err);
-    } while (ret == 0);
+    }
+    if (ret == 0)
+        wish_wake(m, 0); /* there is more, and others have their turn first */
     if (ret != -ENODATA)
         return ret == -EAGAIN ? 0 : ret;
     m->failed_at_peer = true;

@@ -245,11 +245,13 @@ static int linger(struct vfm_migration *m)
     if (peer_is(m, VFM_PEER_NONE) || is_source(m))
         return 0;
     ret = vfm_channel_finish(m->channel, NULL);
-    while (ret == 0 && !is_too_late(m)) {
+    for (unsigned int n = 0; ret == 0 && n < FILLS_MAX; n++) {
         inbox_use(&m->inbox, inbox_len(&m->inbox));
         ret = talk_fill(m, NULL);
     }
-    return ret == -EAGAIN && !is_too_late(m) ? ret : 0;
+    if (ret == 0)
+        wish_wake(m, 0);
+    return (ret == 0 || ret == -EAGAIN) && !is_too_late(m) ? -EAGAIN : 0;
 }
 
 /* What comes after @step. */

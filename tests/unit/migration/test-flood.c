@@ -1,0 +1,122 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A peer that never stops talking: the caller's loop gets its turn, and a
+ * cancel and the deadlines are heeded.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "channel/channel.h"
+#include "pair.h"
+#include "util/bytes.h"
+#include "util/clock.h"
+
+static struct pair p;
+
+static const struct pair_setup setup = { .migration = PAIR_ALL,
+                                         .num_devices = 1,
+                                         .size = 6000 };
+
+/* What comes again and again, and how often it came in this turn. */
+static uint8_t drop[1024];
+static size_t drop_len;
+static unsigned int times;
+
+static ssize_t recv_again(struct vfm_channel *ch, void *buf, size_t len)
+{
+    (void)ch;
+    assert_true(len >= drop_len);
+    assert_true(++times < 10000);
+    memcpy(buf, drop, drop_len);
+    return (ssize_t)drop_len;
+}
+
+static struct channel_ops flood_ops;
+
+/* From here on @side hears nothing but the flood. */
+static void flood(struct pair_side *side)
+{
+    flood_ops = *side->ch->ops;
+    flood_ops.recv = recv_again;
+    side->ch->ops = &flood_ops;
+    times = 0;
+}
+
+static void begin_at(struct pair_side *side, enum vfm_stage stage)
+{
+    pair_init(&p, &setup);
+    pair_begin(&p);
+    while (vfm_migration_get_stage(side->m) < stage)
+        pair_step(&p);
+}
+
+static void a_source_gets_its_turn_while_its_target_talks(void **state)
+{
+    (void)state;
+    memset(drop, 0, sizeof(drop));
+    put_be16(drop, 0x8001);
+    put_be16(drop + 2, 16);
+    drop_len = 20;
+    begin_at(&p.source, VFM_STAGE_PRE_COPY);
+    p.source.devices[0].lies_precopy = true;
+    p.source.devices[0].says_precopy.initial_bytes = 100;
+    flood(&p.source);
+    for (int i = 0; i < 20; i++) {
+        times = 0;
+        assert_true(side_step(&p.source, 1000));
+    }
+    assert_false(p.source.over);
+    vfm_migration_cancel(p.source.m);
+    times = 0;
+    side_run(&p.source);
+    assert_int_equal(p.source.ret, -ECANCELED);
+    pair_end(&p);
+    pair_check(&p);
+    pair_close(&p);
+}
+
+/* A target whose source goes on and on after the failure. */
+static void a_target_that_failed_gets_its_turn_while_its_source_talks(
+    void **state)
+{
+    unsigned int turns = 0;
+    int64_t began;
+
+    (void)state;
+    memset(drop, 0, sizeof(drop));
+    drop_len = sizeof(drop);
+    begin_at(&p.target, VFM_STAGE_PRE_COPY);
+    flood(&p.target);
+    vfm_migration_cancel(p.target.m);
+    began = clock_now();
+    while (!p.target.over) {
+        times = 0;
+        assert_true(side_step(&p.target, 1000));
+        turns++;
+    }
+    assert_true(turns > 3);
+    assert_true(clock_now() - began < 3 * NS_PER_SEC);
+    assert_int_equal(p.target.ret, -ECANCELED);
+    pair_end(&p);
+    pair_check(&p);
+    pair_close(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_source_gets_its_turn_while_its_target_talks),
+        cmocka_unit_test(
+            a_target_that_failed_gets_its_turn_while_its_source_talks),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
