@@ -263,8 +263,15 @@ enum vfm_stage vfm_migration_get_stage(const struct vfm_migration *m);
 /* Whether the VM is to run when it is over: false if it was paused. */
 bool vfm_migration_vm_runs(const struct vfm_migration *m);
 
-/* Figures of the whole, at any moment.  Set size as in the options.  Times
- * are ns, on this side's monotonic clock where they are points in time. */
+/* Room for stages that a later version may have. */
+#define VFM_STAGES_MAX 16
+
+/*
+ * Figures of the whole.
+ *
+ * Set size to sizeof(struct vfm_progress) before the call.  A later version may
+ * add members at the end; those the library does not know are zeroed.
+ */
 struct vfm_progress {
     size_t size;
 
@@ -278,28 +285,34 @@ struct vfm_progress {
     uint64_t expected_downtime_ns;     /* UINT64_MAX: unknown */
     uint64_t elapsed_ns;               /* since the first dispatch */
     uint64_t downtime_ns;              /* 0 before the end */
-    uint64_t stage_ns[VFM_STAGE_DONE]; /* time spent in each */
+    uint64_t stage_ns[VFM_STAGES_MAX]; /* time spent in each */
 };
+
+/* At any moment.  Returns 0, or -EINVAL if progress->size is smaller than that
+ * of the first version. */
 int vfm_migration_get_progress(const struct vfm_migration *m,
                                struct vfm_progress *progress);
 
-/* Figures of one device. */
+/* An XXH3-128 digest in hexadecimal, and the terminating zero. */
+#define VFM_DIGEST_SIZE 33
+
+/* Figures of one device; size as in struct vfm_progress. */
 struct vfm_device_stats {
     size_t size;
 
-    const char *id;
+    const char *id; /* lives as long as the migration */
     enum vfm_state state;
     uint64_t pre_copy_bytes;  /* while it ran */
     uint64_t stop_copy_bytes; /* while it was stopped */
     uint64_t config_bytes;
-    uint64_t stop_ns;  /* source: the transitions that stopped it */
-    uint64_t check_ns; /* target: RESUMING to STOP */
-    uint64_t start_ns; /* target: STOP to RUNNING */
-    char digest[33];   /* XXH3-128 of its state, hexadecimal */
+    uint64_t stop_ns;             /* source: the transitions that stopped it */
+    uint64_t check_ns;            /* target: RESUMING to STOP */
+    uint64_t start_ns;            /* target: STOP to RUNNING */
+    char digest[VFM_DIGEST_SIZE]; /* of its state, as far as it has passed */
 };
 
-/* Device @index, in the order they were added.  Returns 0, or -ENOENT past the
- * last. */
+/* Device @index, in the order they were added, at any moment.  Returns 0,
+ * -ENOENT past the last, or -EINVAL for a size as above. */
 int vfm_migration_get_device_stats(const struct vfm_migration *m,
                                    unsigned int index,
                                    struct vfm_device_stats *stats);

@@ -16,6 +16,7 @@
 #include "device/device.h"
 #include "device/state.h"
 #include "util/error.h"
+#include "util/options.h"
 
 struct vfm_device *device_new(const struct device_ops *ops, void *backend,
                               const char *name)
@@ -73,14 +74,7 @@ bool vfm_device_has_state(const struct vfm_device *dev, enum vfm_state state)
 int vfm_device_get_info(const struct vfm_device *dev,
                         struct vfm_device_info *info)
 {
-    size_t size = info->size;
-
-    if (size < INFO_SIZE_MIN)
-        return -EINVAL;
-    memset(info, 0, size);
-    memcpy(info, &dev->info, sizeof(dev->info));
-    info->size = size;
-    return 0;
+    return answer_copy(info, INFO_SIZE_MIN, &dev->info, sizeof(dev->info));
 }
 
 static void end_session(struct vfm_device *dev)

@@ -8,6 +8,10 @@
 
 #include "migration/migration.h"
 #include "util/clock.h"
+#include "util/options.h"
+
+_Static_assert(VFM_STAGE_DONE <= VFM_STAGES_MAX,
+               "every stage needs its place in struct vfm_progress");
 
 #define PROGRESS_SIZE_MIN sizeof(struct vfm_progress)
 #define STATS_SIZE_MIN    sizeof(struct vfm_device_stats)
@@ -27,23 +31,12 @@ bool vfm_migration_vm_runs(const struct vfm_migration *m)
     return !m->paused;
 }
 
-/* Of the two rates the lower one is what we get. */
-static uint64_t lower_rate(const struct source *s)
-{
-    uint64_t link = s->link.bytes_per_sec;
-    uint64_t loading = s->loading.bytes_per_sec;
-
-    if (link == 0 || loading == 0)
-        return link + loading;
-    return link < loading ? link : loading;
-}
-
 static void get_times(const struct vfm_migration *m, struct vfm_progress *p)
 {
     int64_t now = m->over ? m->over_at : clock_now();
 
     p->downtime_ns = m->downtime_ns;
-    memcpy(p->stage_ns, m->stage_ns, sizeof(p->stage_ns));
+    memcpy(p->stage_ns, m->stage_ns, sizeof(m->stage_ns));
     if (!m->begun)
         return;
     p->elapsed_ns = (uint64_t)(now - m->began_at);
@@ -54,35 +47,31 @@ static void get_times(const struct vfm_migration *m, struct vfm_progress *p)
 int vfm_migration_get_progress(const struct vfm_migration *m,
                                struct vfm_progress *progress)
 {
-    size_t size = progress->size;
+    struct vfm_progress p = {
+        .stage = m->stage,
+        .stream_bytes = is_source(m) ? vfm_channel_bytes_sent(m->channel)
+                                     : vfm_channel_bytes_received(m->channel),
+        .remaining_bytes = m->source.remaining,
+        .expected_downtime_ns = m->source.expected_ns,
+        .bytes_per_sec = policy_lower_rate(&m->source.link, &m->source.loading),
+        .iterations = m->source.iterations,
+    };
 
-    if (size < PROGRESS_SIZE_MIN)
-        return -EINVAL;
-    memset(progress, 0, size);
-    progress->size = size;
-    progress->stage = m->stage;
-    progress->stream_bytes = is_source(m)
-                                 ? vfm_channel_bytes_sent(m->channel)
-                                 : vfm_channel_bytes_received(m->channel);
     for (unsigned int i = 0; i < m->num_members; i++)
-        progress->device_bytes += m->members[i]->stats.pre_copy_bytes +
-                                  m->members[i]->stats.stop_copy_bytes;
-    progress->remaining_bytes = m->source.remaining;
-    progress->expected_downtime_ns = m->source.expected_ns;
-    progress->bytes_per_sec = lower_rate(&m->source);
-    progress->iterations = m->source.iterations;
-    get_times(m, progress);
-    return 0;
+        p.device_bytes += m->members[i]->stats.pre_copy_bytes +
+                          m->members[i]->stats.stop_copy_bytes;
+    get_times(m, &p);
+    return answer_copy(progress, PROGRESS_SIZE_MIN, &p, sizeof(p));
 }
 
 int vfm_migration_get_device_stats(const struct vfm_migration *m,
                                    unsigned int index,
                                    struct vfm_device_stats *stats)
 {
-    if (stats->size < STATS_SIZE_MIN)
-        return -EINVAL;
+    struct vfm_device_stats ours;
+
     if (index >= m->num_members)
         return -ENOENT;
-    member_get_stats(m->members[index], stats);
-    return 0;
+    ours = member_get_stats(m->members[index]);
+    return answer_copy(stats, STATS_SIZE_MIN, &ours, sizeof(ours));
 }

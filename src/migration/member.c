@@ -12,6 +12,9 @@
 
 #define SECTION_SUFFIX "/vfio"
 
+_Static_assert(VFM_DIGEST_SIZE == DIGEST_HEX_SIZE,
+               "a digest has to fit where users find it");
+
 int member_new(struct vfm_device *dev, const char *id, uint32_t section_id,
                struct member **memberp)
 {
@@ -56,16 +59,13 @@ void member_note_data(struct member *member, const void *data, size_t n,
         member->stats.pre_copy_bytes += n;
 }
 
-void member_get_stats(const struct member *member,
-                      struct vfm_device_stats *stats)
+struct vfm_device_stats member_get_stats(const struct member *member)
 {
-    size_t size = stats->size;
+    struct vfm_device_stats stats = member->stats;
 
-    memset(stats, 0, size);
-    *stats = member->stats;
-    stats->size = size;
-    stats->id = member->id;
-    stats->state = vfm_device_state(member->dev);
-    stats->config_bytes = member->config.record_len;
-    digest_hex(member->digest, stats->digest);
+    stats.id = member->id;
+    stats.state = vfm_device_state(member->dev);
+    stats.config_bytes = member->config.record_len;
+    digest_hex(member->digest, stats.digest);
+    return stats;
 }

@@ -65,8 +65,7 @@ void member_free(struct member *member);
 void member_note_data(struct member *member, const void *data, size_t n,
                       bool stopped);
 
-/* Fills in what vfm_migration_get_device_stats() returns. */
-void member_get_stats(const struct member *member,
-                      struct vfm_device_stats *stats);
+/* What vfm_migration_get_device_stats() tells. */
+struct vfm_device_stats member_get_stats(const struct member *member);
 
 #endif

@@ -59,6 +59,15 @@ bool policy_rate_add(struct policy_rate *rate, uint64_t bytes, uint64_t ns)
     return true;
 }
 
+uint64_t policy_lower_rate(const struct policy_rate *a,
+                           const struct policy_rate *b)
+{
+    if (a->bytes_per_sec == 0 || b->bytes_per_sec == 0)
+        return a->bytes_per_sec + b->bytes_per_sec;
+    return a->bytes_per_sec < b->bytes_per_sec ? a->bytes_per_sec
+                                               : b->bytes_per_sec;
+}
+
 /* How long @bytes take. */
 static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_sec)
 {

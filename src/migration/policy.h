@@ -78,4 +78,9 @@ struct policy_rate {
  * and the caller goes on adding up. */
 bool policy_rate_add(struct policy_rate *rate, uint64_t bytes, uint64_t ns);
 
+/* What two stations in a row let through: the lower of those that are known;
+ * 0 if neither is. */
+uint64_t policy_lower_rate(const struct policy_rate *a,
+                           const struct policy_rate *b);
+
 #endif

@@ -28,21 +28,13 @@ static bool any_pre_copies(const struct vfm_migration *m)
     return false;
 }
 
-static uint64_t lower_rate(uint64_t a, uint64_t b)
-{
-    if (a == 0 || b == 0)
-        return a + b;
-    return a < b ? a : b;
-}
-
 static struct policy_decision decide(struct vfm_migration *m)
 {
     const struct vfm_migration_options *o = &m->options;
     struct source *s = &m->source;
     struct policy_input in = {
         .remaining_before = s->remaining,
-        .bytes_per_sec =
-            lower_rate(s->link.bytes_per_sec, s->loading.bytes_per_sec),
+        .bytes_per_sec = policy_lower_rate(&s->link, &s->loading),
         .limit_ns = o->downtime_limit_ms * (uint64_t)NS_PER_MS,
         .elapsed_ns = (uint64_t)(clock_now() - m->stage_began_at),
         .timeout_ns = o->pre_copy_timeout_ms * (uint64_t)NS_PER_MS,

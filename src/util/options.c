@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Options that may grow from one release to the next.
+ * Structures that may grow from one release to the next: options that come in,
+ * answers that go out.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -10,8 +11,8 @@
 #include "util/error.h"
 #include "util/options.h"
 
-/* Nobody's options are that large. */
-#define OPTIONS_MAX 4096
+/* Nobody's structures are that large: what is, was not set. */
+#define SIZE_LIMIT 4096
 
 int options_copy(void *ours, size_t size, const void *theirs, const char *who,
                  struct vfm_error *err)
@@ -22,7 +23,7 @@ int options_copy(void *ours, size_t size, const void *theirs, const char *who,
     memset(ours, 0, size);
     if (theirs != NULL) {
         memcpy(&given, theirs, sizeof(given));
-        if (given < sizeof(given) || given > OPTIONS_MAX)
+        if (given < sizeof(given) || given > SIZE_LIMIT)
             return error_set(err, -EINVAL, "%s: options of %zu bytes", who,
                              given);
         memcpy(ours, theirs, given < size ? given : size);
@@ -34,5 +35,18 @@ int options_copy(void *ours, size_t size, const void *theirs, const char *who,
                              "does not know",
                              who, i);
     memcpy(ours, &size, sizeof(size));
+    return 0;
+}
+
+int answer_copy(void *theirs, size_t min, const void *ours, size_t size)
+{
+    size_t given;
+
+    memcpy(&given, theirs, sizeof(given));
+    if (given < min || given > SIZE_LIMIT)
+        return -EINVAL;
+    memset(theirs, 0, given);
+    memcpy(theirs, ours, given < size ? given : size);
+    memcpy(theirs, &given, sizeof(given));
     return 0;
 }

@@ -18,4 +18,13 @@
 int options_copy(void *ours, size_t size, const void *theirs, const char *who,
                  struct vfm_error *err);
 
+/*
+ * The other way: copies our answer @ours, of @size bytes, to the caller's
+ * structure @theirs, which begins with its size too: as much as it has room
+ * for, and zeroes where it has more.  @min is what the first version had.
+ *
+ * Returns 0, or -EINVAL if their size is below @min or cannot be.
+ */
+int answer_copy(void *theirs, size_t min, const void *ours, size_t size);
+
 #endif

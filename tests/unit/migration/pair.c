@@ -220,7 +220,7 @@ static void end_side(struct pair_side *side)
         side->stats[i].size = sizeof(side->stats[i]);
         assert_int_equal(
             vfm_migration_get_device_stats(side->m, i, &side->stats[i]), 0);
-        memcpy(side->digests[i], side->stats[i].digest, 33);
+        memcpy(side->digests[i], side->stats[i].digest, VFM_DIGEST_SIZE);
     }
     assert_int_equal(vfm_migration_dispatch(side->m, NULL), side->ret);
     vfm_migration_close(side->m);

@@ -74,7 +74,7 @@ struct pair_side {
     bool vm_to_run;
     struct vfm_progress progress;
     struct vfm_device_stats stats[PAIR_DEVICES_MAX];
-    char digests[PAIR_DEVICES_MAX][33];
+    char digests[PAIR_DEVICES_MAX][VFM_DIGEST_SIZE];
     unsigned int dispatches;
     unsigned int stages_seen; /* a bit each */
     unsigned int vm_stops;

@@ -284,6 +284,55 @@ static void a_digest_does_not_mind_the_pieces(void **state)
     digest_free(pieces);
 }
 
+/* A program built with another version has another idea of its size. */
+static void an_answer_fits_whoever_asked(void **state)
+{
+    struct version_1 {
+        size_t size;
+        uint64_t a;
+    };
+    struct version_2 {
+        size_t size;
+        uint64_t a;
+        uint64_t b;
+    };
+    const struct version_1 old_answer = { 0, 7 };
+    const struct version_2 new_answer = { 0, 7, 8 };
+    struct version_2 theirs = { sizeof(struct version_1), 1, 1 };
+
+    (void)state;
+    assert_int_equal(answer_copy(&theirs, sizeof(struct version_1), &new_answer,
+                                 sizeof(new_answer)),
+                     0);
+    assert_int_equal(theirs.size, sizeof(struct version_1));
+    assert_int_equal(theirs.a, 7);
+    assert_int_equal(theirs.b, 1); /* not theirs to know */
+    theirs.size = sizeof(theirs);
+    assert_int_equal(answer_copy(&theirs, sizeof(struct version_1), &old_answer,
+                                 sizeof(old_answer)),
+                     0);
+    assert_int_equal(theirs.size, sizeof(theirs));
+    assert_int_equal(theirs.b, 0);
+}
+
+static void a_size_that_was_not_set_is_refused(void **state)
+{
+    static const size_t sizes[] = { 0, 15, 4097, SIZE_MAX };
+    const struct {
+        size_t size;
+        uint64_t a;
+    } ours = { 0, 7 };
+    size_t theirs[2] = { 0, 1 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        theirs[0] = sizes[i];
+        assert_int_equal(answer_copy(theirs, sizeof(ours), &ours, sizeof(ours)),
+                         -EINVAL);
+        assert_true(theirs[0] == sizes[i] && theirs[1] == 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +354,8 @@ int main(void)
         cmocka_unit_test(integers_have_their_order_at_any_address),
         cmocka_unit_test(digests_are_those_of_the_reference),
         cmocka_unit_test(a_digest_does_not_mind_the_pieces),
+        cmocka_unit_test(an_answer_fits_whoever_asked),
+        cmocka_unit_test(a_size_that_was_not_set_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
