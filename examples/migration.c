@@ -50,12 +50,30 @@ static int run(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+/* What a VMM has to know at the end, more than whether it worked: may the VM
+ * run here? */
+static void print_owner(const char *name, enum vfm_outcome outcome,
+                        const struct vfm_device *dev)
+{
+    if (outcome == VFM_OUTCOME_HANDED_OVER)
+        printf("%s: it is not known whether the device runs there; look before "
+               "it runs here\n",
+               name);
+    else if (outcome == VFM_OUTCOME_LOST)
+        printf("%s: the device has lost its state\n", name);
+    printf("%s: the device is in %s here\n", name,
+           vfm_state_name(vfm_device_state(dev)));
+}
+
 static int migrate(enum vfm_role role, char *name, struct vfm_device *dev,
                    struct vfm_channel *channel, struct vfm_error *err)
 {
-    const struct vfm_migration_callbacks callbacks = { .stop_vm = stop_vm,
-                                                       .start_vm = start_vm,
-                                                       .event = event };
+    const struct vfm_migration_callbacks callbacks = {
+        .size = sizeof(callbacks),
+        .stop_vm = stop_vm,
+        .start_vm = start_vm,
+        .event = event,
+    };
     const struct vfm_migration_options options = {
         .size = sizeof(options),
         .role = role,
@@ -70,9 +88,8 @@ static int migrate(enum vfm_role role, char *name, struct vfm_device *dev,
         ret = vfm_migration_add_device(m, dev, "0000:00:01.0", err);
     if (ret == 0)
         ret = run(m, err);
-    if (ret == 0)
-        printf("%s: the device is in %s here\n", name,
-               vfm_state_name(vfm_device_state(dev)));
+    if (m != NULL)
+        print_owner(name, vfm_migration_get_outcome(m), dev);
     vfm_migration_close(m);
     return ret;
 }

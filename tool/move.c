@@ -206,6 +206,7 @@ static int add_devices(struct run *run, struct vfm_error *err)
 static int make_migration(struct run *run, struct vfm_error *err)
 {
     static const struct vfm_migration_callbacks callbacks = {
+        .size = sizeof(callbacks),
         .event = take_event,
     };
     const struct move_options *opts = &run->move->options;

@@ -55,6 +55,7 @@ static void print_event(void *opaque, const struct vfm_event *event)
 }
 
 static const struct vfm_migration_callbacks callbacks = {
+    .size = sizeof(callbacks),
     .event = print_event,
 };
 

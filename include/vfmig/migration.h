@@ -128,7 +128,11 @@ struct vfm_event {
     const char *text; /* or NULL; valid during the callback */
 };
 
+/* Size as in the options: callbacks that the library does not know must be
+ * NULL. */
 struct vfm_migration_callbacks {
+    size_t size;
+
     /* Stops or starts the VM whose devices these are.  Called before the
      * devices are stopped and after they run; a source's start_vm() also when
      * a failed migration has brought them back.  Not called for a VM that

@@ -89,7 +89,10 @@ static int set_options(struct vfm_migration *m,
     set_default(&o->peer_timeout_ms, PEER_TIMEOUT_MS);
     m->paused = o->paused;
     if (o->callbacks != NULL)
-        m->callbacks = *o->callbacks;
+        ret = options_copy(&m->callbacks, sizeof(m->callbacks), o->callbacks,
+                           "migration: callbacks", err);
+    if (ret < 0)
+        return ret;
     if (o->machine != NULL || o->role == VFM_ROLE_SOURCE) {
         m->machine = strdup(o->machine != NULL ? o->machine : MACHINE);
         if (m->machine == NULL)

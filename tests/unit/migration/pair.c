@@ -98,6 +98,7 @@ static void event(void *opaque, const struct vfm_event *ev)
 }
 
 static const struct vfm_migration_callbacks callbacks = {
+    .size = sizeof(callbacks),
     .stop_vm = stop_vm,
     .start_vm = start_vm,
     .event = event,

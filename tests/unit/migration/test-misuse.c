@@ -127,6 +127,24 @@ static void options_of_a_newer_library_are_refused(void **state)
     assert_int_equal(vfm_migration_new(channel, &newer.options, &m, &err), 0);
 }
 
+static void callbacks_of_a_newer_library_are_refused(void **state)
+{
+    struct {
+        struct vfm_migration_callbacks callbacks;
+        void (*later)(void);
+    } newer = { .callbacks.size = sizeof(newer) };
+
+    (void)state;
+    options.callbacks = &newer.callbacks;
+    newer.later = abort;
+    refuse_options(-E2BIG);
+    newer.callbacks.size = 0;
+    refuse_options(-EINVAL);
+    newer.callbacks.size = sizeof(newer);
+    newer.later = NULL;
+    make();
+}
+
 static void options_may_be_left_out(void **state)
 {
     (void)state;
@@ -375,6 +393,7 @@ int main(void)
         TEST(options_that_make_no_sense_are_refused),
         TEST(a_machine_that_the_stream_cannot_hold_is_refused_at_once),
         TEST(options_of_a_newer_library_are_refused),
+        TEST(callbacks_of_a_newer_library_are_refused),
         TEST(options_may_be_left_out),
         TEST(a_channel_that_goes_one_way_takes_no_vfmig),
         TEST(ids_that_the_stream_cannot_hold_are_refused),
