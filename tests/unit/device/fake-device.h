@@ -123,6 +123,7 @@ struct fake_device {
     unsigned int data_delay;
     int result;
     size_t at;
+    int session_error;
     size_t initial_end;
     uint8_t *peeked;
     size_t peeked_len;

@@ -19,9 +19,15 @@ void session_end(struct fake_device *f)
     f->peeked_len = 0;
 }
 
-void session_begin_saving(struct fake_device *f)
+static void begin_session(struct fake_device *f)
 {
     session_end(f);
+    f->session_error = 0;
+}
+
+void session_begin_saving(struct fake_device *f)
+{
+    begin_session(f);
     f->at = 0;
     f->initial_end = f->initial_size;
     f->reinited = false;
@@ -29,7 +35,7 @@ void session_begin_saving(struct fake_device *f)
 
 void session_begin_loading(struct fake_device *f)
 {
-    session_end(f);
+    begin_session(f);
     f->loaded_len = 0;
 }
 
@@ -73,12 +79,17 @@ static int be_slow(struct fake_device *f)
     return 0;
 }
 
+/* The first error of a session stays. */
 static int fail_if_told(struct fake_device *f, enum fake_op op,
                         struct vfm_error *err)
 {
     const struct fake_fault *fault = fake_fault_now(f, op);
 
-    return fault == NULL ? 0 : fake_session_failed(f, op, fault->error, err);
+    if (fault != NULL && f->session_error == 0)
+        f->session_error = fault->error;
+    if (f->session_error == 0)
+        return 0;
+    return fake_session_failed(f, op, f->session_error, err);
 }
 
 ssize_t session_peek(struct vfm_device *dev, const void **data,

@@ -71,6 +71,8 @@ struct fault_case {
     bool stuck;  /* and refuses the first reset */
 };
 
+static unsigned int num_cases;
+
 static void run_case(const struct fault_case *c)
 {
     struct fake_device *f;
@@ -96,7 +98,10 @@ static void run_case(const struct fault_case *c)
         fake_fail(f, FAKE_RESET, 0, -EBUSY);
     pair_run(&p);
     pair_check(&p);
+    if (c->fault.op >= FAKE_PEEK && p.source.outcome == VFM_OUTCOME_DONE)
+        fail_msg("%s: and nobody minds", p.title);
     pair_close(&p);
+    num_cases++;
 }
 
 static void leave_in(struct fault_case *c, enum vfm_state state)
@@ -143,6 +148,7 @@ static void run_call(struct fault_case *c)
 /* Every call of @op of every device fails once. */
 static void fail_each(bool source, enum fake_op op)
 {
+    num_cases = 0;
     for (size_t i = 0; i < NUM_SETUPS; i++) {
         learn(&setups[i], source);
         for (unsigned int d = 0; d < setups[i].num_devices; d++) {
@@ -158,6 +164,7 @@ static void fail_each(bool source, enum fake_op op)
             }
         }
     }
+    assert_true(num_cases >= 2 * NUM_SETUPS);
 }
 
 static void every_transition_of_the_source_fails_once(void **state)
