@@ -175,7 +175,7 @@ static int check_frame(const uint8_t *frame, struct vfm_error *err)
     if (magic == QEMU_MAGIC)
         return error_set(err, -EPROTO,
                          "hello: the sender's stream begins without one, as a "
-                         "QEMU's or a file's does");
+                         "QEMU's or a file's does: peer qemu or none takes it");
     if (magic != HELLO_MAGIC)
         return error_set(err, -EPROTO,
                          "hello: begins with 0x%08x, so the peer is no vfmig",

@@ -88,9 +88,12 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
     }
     m->failed_at_peer = true;
     return error_set(err, -ETIMEDOUT,
-                     "%s: the peer got nothing done for %u ms in stage %s",
+                     "%s: the peer got nothing done for %u ms in stage %s%s",
                      vfm_channel_name(m->channel), m->options.peer_timeout_ms,
-                     vfm_stage_name(m->stage));
+                     vfm_stage_name(m->stage),
+                     m->stage == VFM_STAGE_HELLO
+                         ? "; if nobody answers there, the peer is none"
+                         : "");
 }
 
 int talk_failure(const struct vfm_migration *m, const struct message *msg,

@@ -249,7 +249,10 @@ int version_negotiate(struct client *c, uint16_t minor, bool *refused,
                         "%s: server refuses protocol %u.%u: %s", c->name,
                         VFU_VERSION_MAJOR, minor, strerror(-ret));
     } else if (ret < 0) {
-        ret = client_error(c, err, ret, "agree on a version");
+        ret = client_error(c, err, ret,
+                           ret == -ETIMEDOUT
+                               ? "begin (does it serve another client?)"
+                               : "agree on a version");
     }
     free(x);
     return ret;
