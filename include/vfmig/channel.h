@@ -87,11 +87,10 @@ struct vfm_channel_options {
     int cancel_fd;
 };
 
-#define VFM_CHANNEL_OPTIONS_INIT                                 \
-    {                                                            \
-        .size = sizeof(struct vfm_channel_options),              \
-        .connect_timeout_ms = 10000, .finish_timeout_ms = 30000, \
-        .max_bandwidth = 0, .cancel_fd = -1                      \
+/* In the order of the members: C++ has names for them only since C++20. */
+#define VFM_CHANNEL_OPTIONS_INIT                                \
+    {                                                           \
+        sizeof(struct vfm_channel_options), 10000, 30000, 0, -1 \
     }
 
 /*

@@ -117,8 +117,8 @@ struct vfm_dma_ops {
     int (*write)(void *opaque, uint64_t iova, const void *buf, size_t len);
 };
 
-/* @ops is borrowed until the device is closed or other ones are set; NULL
- * refuses all access. */
+/* @ops is copied; NULL refuses all access, and NULL in it that kind of access.
+ * Nothing happens if @dev is of another kind. */
 void vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
                                const struct vfm_dma_ops *ops, void *opaque);
 
@@ -137,8 +137,8 @@ int vfm_vfio_user_set_irqs(struct vfm_device *dev, uint32_t index,
 
 /*
  * Tells where region @region may be mapped: stores up to @max areas and, in
- * *@fd, a descriptor that stays the device's.  An area's offset is that within
- * the region; in @fd it lies at *@fd_offset plus that.
+ * *@fd, a descriptor that stays the device's and is closed with it.  An area's
+ * offset is that within the region; in @fd it lies at *@fd_offset plus that.
  *
  * Returns how many areas there are, which may be more than @max; 0 and *@fd -1
  * if the region cannot be mapped.

@@ -178,7 +178,7 @@ struct client {
     bool whole_messages; /* the server does not mind large writes */
     uint32_t write_size;
 
-    const struct vfm_dma_ops *dma_ops;
+    struct vfm_dma_ops dma_ops; /* NULL: refused */
     void *dma_opaque;
     uint8_t *dma_buf[2]; /* for bodies of commands: main's and twin's */
     size_t dma_cap[2];

@@ -86,13 +86,13 @@ static int serve_read(struct client *c, struct wire *w,
     if (w->body_size != sizeof(*access) || access->count == 0 ||
         access->count > c->offered_transfer)
         return answer(c, w, -EINVAL, NULL, NULL, 0);
-    if (c->dma_ops == NULL)
+    if (c->dma_ops.read == NULL)
         return answer(c, w, -EFAULT, NULL, NULL, 0);
     data = calloc(1, access->count);
     if (data == NULL)
         return answer(c, w, -ENOMEM, NULL, NULL, 0);
 
-    ret = c->dma_ops->read(c->dma_opaque, access->iova, data, access->count);
+    ret = c->dma_ops.read(c->dma_opaque, access->iova, data, access->count);
     ret = answer(c, w, ret, access, data, access->count);
     free(data);
     return ret;
@@ -105,10 +105,10 @@ static int serve_write(struct client *c, struct wire *w,
 
     if (w->body_size - sizeof(*access) != access->count || access->count == 0)
         return answer(c, w, -EINVAL, NULL, NULL, 0);
-    if (c->dma_ops == NULL)
+    if (c->dma_ops.write == NULL)
         return answer(c, w, -EFAULT, NULL, NULL, 0);
 
-    ret = c->dma_ops->write(c->dma_opaque, access->iova, data, access->count);
+    ret = c->dma_ops.write(c->dma_opaque, access->iova, data, access->count);
     return answer(c, w, ret, access, NULL, 0);
 }
 
@@ -138,6 +138,6 @@ void vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
 
     if (client_of(dev, &c, NULL) < 0)
         return;
-    c->dma_ops = ops;
+    c->dma_ops = ops == NULL ? (struct vfm_dma_ops){ 0 } : *ops;
     c->dma_opaque = opaque;
 }

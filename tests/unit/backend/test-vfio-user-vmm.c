@@ -434,6 +434,27 @@ static void check_dma_refusal(struct fake_server *f, struct vfm_device *dev,
     check_reply(f, (enum vfu_command)c.header.command, error, NULL, 0);
 }
 
+static void access_that_nobody_answers_is_refused(void **state)
+{
+    struct vfm_dma_ops ops = { read_guest, NULL };
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+
+    (void)state;
+    vfm_vfio_user_set_dma_ops(dev, &ops, guest);
+    ops.read = NULL; /* ours now, and not the device's */
+    check_dma_refusal(&f, dev, make_command(VFU_DMA_WRITE, 100, 8, 8), 40,
+                      EFAULT);
+    memcpy(guest, "here", 4);
+    fake_send(
+        &f, &(struct dma_command[]){ make_command(VFU_DMA_READ, 0, 4, 0) }, 32);
+    assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
+    check_reply(&f, VFU_DMA_READ, 0, "here", 4);
+    vfm_vfio_user_set_dma_ops(dev, NULL, NULL);
+    check_dma_refusal(&f, dev, make_command(VFU_DMA_READ, 0, 4, 0), 32, EFAULT);
+    close_both(&f, dev);
+}
+
 static void bad_accesses_of_the_device_are_refused(void **state)
 {
     struct fake_server f;
@@ -629,6 +650,7 @@ int main(void)
         cmocka_unit_test(areas_that_make_no_sense_are_refused),
         cmocka_unit_test(the_descriptor_of_a_region_stays_the_same),
         cmocka_unit_test(the_device_reaches_memory_by_messages),
+        cmocka_unit_test(access_that_nobody_answers_is_refused),
         cmocka_unit_test(bad_accesses_of_the_device_are_refused),
         cmocka_unit_test(a_command_that_wants_no_reply_gets_none),
         cmocka_unit_test(a_command_larger_than_allowed_ends_the_connection),
