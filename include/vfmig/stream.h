@@ -159,6 +159,7 @@ struct vfm_stream_event {
                                * address, if the stream tells it */
         } ram;
         const char *warning;
+        uint64_t reserved[16]; /* room for kinds to come */
     } u;
 };
 
@@ -278,6 +279,7 @@ struct vfm_multifd_event {
             uint32_t size;      /* of the device data */
             uint32_t remaining; /* of it, after this event */
         } device;
+        uint64_t reserved[16]; /* room for kinds to come */
     } u;
 };
 
