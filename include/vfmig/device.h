@@ -20,8 +20,11 @@
  *                          lost, and every later call fails the same way
  *              -EPROTO     the device's answer makes no sense; likewise lost
  *              -ENOTCONN   the connection to the device is gone
+ *              -EBUSY      a migration is waiting for the device's answer
  * Ownership  Pointers passed in are borrowed for the call.  A handle is freed
  *            by vfm_device_close() and by nothing else.
+ *            While a migration has the device, leave it the session and the
+ *            state.
  * Threads    One thread at a time per handle.  Handles share nothing.
  */
 
@@ -200,6 +203,7 @@ enum vfm_recovery vfm_device_recover(struct vfm_device *dev,
  * Returns the number of bytes read, 0 at the end of the state (STOP_COPY).
  *   -ENOMSG       nothing more for now (PRE_COPY)
  *   -EBADFD       no saving session in this state
+ *   -EINVAL       @len is 0
  */
 ssize_t vfm_device_read(struct vfm_device *dev, void *buf, size_t len,
                         struct vfm_error *err);

@@ -25,11 +25,21 @@ int device_wait(struct vfm_device *dev, struct vfm_error *err)
     return 0;
 }
 
+/* A migration, or a wait that failed, may have left a call under way. */
+static int check_idle(const struct vfm_device *dev, struct vfm_error *err)
+{
+    if (!device_is_busy(dev))
+        return 0;
+    return error_set(err, -EBUSY, "%s: another call is under way", dev->name);
+}
+
 int vfm_device_set_state(struct vfm_device *dev, enum vfm_state want,
                          struct vfm_error *err)
 {
-    int ret = device_set_state_start(dev, want, err);
+    int ret = check_idle(dev, err);
 
+    if (ret == 0)
+        ret = device_set_state_start(dev, want, err);
     while (ret == -EAGAIN) {
         ret = device_wait(dev, err);
         if (ret == 0)
@@ -42,8 +52,10 @@ int vfm_device_set_state(struct vfm_device *dev, enum vfm_state want,
 static int make_call(struct vfm_device *dev, struct device_call *call,
                      struct vfm_error *err)
 {
-    int ret = device_call_start(dev, call, err);
+    int ret = check_idle(dev, err);
 
+    if (ret == 0)
+        ret = device_call_start(dev, call, err);
     if (ret < 0)
         return ret;
     while ((ret = device_call_finish(dev, call, err)) == -EAGAIN) {
@@ -59,7 +71,12 @@ enum vfm_recovery vfm_device_recover(struct vfm_device *dev,
                                      struct vfm_error *err)
 {
     enum vfm_recovery how;
+    struct vfm_error busy;
 
+    if (check_idle(dev, &busy) < 0) {
+        error_add(err, "%s", busy.message);
+        return VFM_RECOVERY_FAILED;
+    }
     device_recover_start(dev, fallback);
     while (device_recover_finish(dev, &how) == -EAGAIN)
         if (device_wait(dev, NULL) < 0)
@@ -146,6 +163,8 @@ ssize_t vfm_device_read(struct vfm_device *dev, void *buf, size_t len,
     const void *data;
     ssize_t n;
 
+    if (len == 0) /* what it would return means something else */
+        return error_set(err, -EINVAL, "%s: no room to read to", dev->name);
     while ((n = device_peek(dev, &data, err)) == -EAGAIN) {
         n = device_wait(dev, err);
         if (n < 0)

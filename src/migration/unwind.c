@@ -177,8 +177,9 @@ static int recover(struct vfm_migration *m)
 
     if (m->source.given) {
         m->outcome = VFM_OUTCOME_HANDED_OVER;
-        error_add(&m->failure,
-                  "the devices were given away and stay stopped here");
+        error_add(
+            &m->failure, "the devices were given away%s and stay stopped here",
+            m->source.running ? ", the target says that it runs them," : "");
         return 0;
     }
     while (m->unwind_round < 2) {

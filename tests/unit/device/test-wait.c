@@ -197,6 +197,37 @@ static void a_call_that_failed_leaves_the_handle_usable(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+static void a_device_that_has_not_answered_yet_is_busy(void **state)
+{
+    struct fake_device *f = *state;
+    struct device_call call = { .op = DEVICE_DATA_SIZE };
+    struct vfm_error err = { 0 };
+    uint64_t bytes;
+
+    assert_int_equal(device_call_start(f->dev, &call, NULL), 0);
+    assert_int_equal(vfm_device_data_size(f->dev, &bytes, &err), -EBUSY);
+    assert_string_equal(err.message, "fake: another call is under way");
+    assert_int_equal(vfm_device_set_state(f->dev, VFM_STATE_STOP, NULL),
+                     -EBUSY);
+    assert_int_equal(vfm_device_reset(f->dev, NULL), -EBUSY);
+    assert_int_equal(vfm_device_recover(f->dev, VFM_STATE_STOP, &err),
+                     VFM_RECOVERY_FAILED);
+    while (device_call_finish(f->dev, &call, NULL) == -EAGAIN)
+        assert_int_equal(device_wait(f->dev, NULL), 0);
+    assert_int_equal(vfm_device_set_state(f->dev, VFM_STATE_STOP, NULL), 0);
+}
+
+static void a_read_without_room_does_not_look_like_the_end(void **state)
+{
+    struct fake_device *f = *state;
+    char byte;
+
+    assert_int_equal(vfm_device_set_state(f->dev, VFM_STATE_STOP_COPY, NULL),
+                     0);
+    assert_int_equal(vfm_device_read(f->dev, &byte, 0, NULL), -EINVAL);
+    assert_int_equal(vfm_device_read(f->dev, &byte, 1, NULL), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +242,8 @@ int main(void)
         TEST(regions_are_read_and_written),
         TEST(a_silent_device_fails_at_its_deadline),
         TEST(a_call_that_failed_leaves_the_handle_usable),
+        TEST(a_device_that_has_not_answered_yet_is_busy),
+        TEST(a_read_without_room_does_not_look_like_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
