@@ -208,6 +208,7 @@ int unwind_run(struct vfm_migration *m);
  */
 typedef enum vfm_state want_fn(const struct vfm_migration *m,
                                const struct member *member);
+want_fn want_stop;
 typedef void moved_fn(struct member *member, uint64_t ns);
 int members_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
                  struct vfm_error *err);

@@ -78,6 +78,14 @@ int members_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
     return m->move_failure.code;
 }
 
+enum vfm_state want_stop(const struct vfm_migration *m,
+                         const struct member *member)
+{
+    (void)m;
+    (void)member;
+    return VFM_STATE_STOP;
+}
+
 static enum vfm_state want_running_p2p(const struct vfm_migration *m,
                                        const struct member *member)
 {

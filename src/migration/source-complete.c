@@ -183,14 +183,6 @@ static int send_configs(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-static enum vfm_state want_stop(const struct vfm_migration *m,
-                                const struct member *member)
-{
-    (void)m;
-    (void)member;
-    return VFM_STATE_STOP;
-}
-
 static void describe_device(const struct member *member,
                             struct vmdescription_section *section,
                             struct vmdescription_device *device)

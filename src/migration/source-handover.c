@@ -76,14 +76,6 @@ int source_start(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-static enum vfm_state want_stop(const struct vfm_migration *m,
-                                const struct member *member)
-{
-    (void)m;
-    (void)member;
-    return VFM_STATE_STOP;
-}
-
 /* Only a copy was written: the devices go on here. */
 static int go_on_running(struct vfm_migration *m, struct vfm_error *err)
 {

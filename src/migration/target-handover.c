@@ -79,14 +79,6 @@ static int compare(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
-static enum vfm_state want_stop(const struct vfm_migration *m,
-                                const struct member *member)
-{
-    (void)m;
-    (void)member;
-    return VFM_STATE_STOP;
-}
-
 static void note_checked(struct member *member, uint64_t ns)
 {
     member->stats.check_ns += ns;
