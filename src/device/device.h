@@ -65,8 +65,8 @@ struct device_ops {
      * consume(), which takes the first @len of them away.
      * Returns how many there are, 0 at the end of the state (STOP_COPY),
      * -ENOMSG if there is nothing more for now (PRE_COPY), -EAGAIN if they are
-     * on their way, or an error.  After -ENOMSG the next call asks the device
-     * anew. */
+     * on their way, or an error.  The end and an error stay; after -ENOMSG the
+     * next call asks the device anew. */
     ssize_t (*peek)(struct vfm_device *dev, const void **data,
                     struct vfm_error *err);
     void (*consume)(struct vfm_device *dev, size_t len);

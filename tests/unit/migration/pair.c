@@ -280,7 +280,7 @@ void pair_begin(struct pair *p)
 static void hang(const struct pair *p)
 {
     fail_msg(
-        "hangs: source %s, target %s",
+        "%s: hangs: source %s, target %s", p->title,
         p->source.over ? "over"
                        : vfm_stage_name(vfm_migration_get_stage(p->source.m)),
         p->target.over ? "over"
@@ -305,7 +305,8 @@ void pair_step(struct pair *p)
         };
     if (p->has_relay)
         n += relay_poll_fds(&p->relay, fds + 2);
-    if (poll(fds, (nfds_t)n, clock_poll_timeout(p->deadline)) == 0)
+    poll(fds, (nfds_t)n, clock_poll_timeout(p->deadline));
+    if (clock_now() >= p->deadline)
         hang(p);
     for (int i = 0; i < 2; i++)
         if (fds[i].revents != 0)
