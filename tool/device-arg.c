@@ -215,8 +215,8 @@ int device_list_take(const char *value, void *into, struct vfm_error *err)
     struct device_list *list = into;
     int ret;
 
-    if (list->count == VFM_MAX_DEVICES)
-        return error_set(err, -EINVAL, "more than %d devices", VFM_MAX_DEVICES);
+    if (list->count == VFM_DEVICES_MAX)
+        return error_set(err, -EINVAL, "more than %d devices", VFM_DEVICES_MAX);
 
     ret = device_arg_parse(value, &list->items[list->count], err);
     if (ret == 0)

@@ -33,7 +33,7 @@ struct device_arg {
 };
 
 struct device_list {
-    struct device_arg items[VFM_MAX_DEVICES];
+    struct device_arg items[VFM_DEVICES_MAX];
     size_t count;
 };
 

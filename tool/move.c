@@ -28,7 +28,7 @@
 struct run {
     const struct move *move;
     int cancel_fd;
-    struct vfm_device *devices[VFM_MAX_DEVICES];
+    struct vfm_device *devices[VFM_DEVICES_MAX];
     struct vfm_channel *channel;
     struct vfm_migration *migration;
     struct progress bar;

@@ -205,7 +205,7 @@ int vfm_migration_new(struct vfm_channel *channel,
 void vfm_migration_close(struct vfm_migration *m);
 
 /* The most devices one migration takes. */
-#define VFM_MAX_DEVICES 64
+#define VFM_DEVICES_MAX 64
 
 /*
  * Adds @dev; its state is the stream's section "<id>/vfio".  Before the first

@@ -189,9 +189,9 @@ int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
     if (!vfm_device_has_state(dev, VFM_STATE_STOP_COPY))
         return error_set(err, -EOPNOTSUPP, "%s: %s cannot be migrated", id,
                          vfm_device_name(dev));
-    if (m->num_members == VFM_MAX_DEVICES)
+    if (m->num_members == VFM_DEVICES_MAX)
         return error_set(err, -E2BIG, "%s: more than %u devices", id,
-                         (unsigned int)VFM_MAX_DEVICES);
+                         (unsigned int)VFM_DEVICES_MAX);
 
     ret = member_new(dev, id, FIRST_SECTION_ID + m->num_members,
                      &m->members[m->num_members]);

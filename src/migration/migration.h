@@ -75,7 +75,9 @@ struct source {
     int64_t look_at; /* when they are next */
     struct policy_rate link;
     struct policy_rate loading;
-    uint64_t sent_bytes; /* of the sample that is growing */
+    uint64_t pieces;        /* of device data, sent so far */
+    uint64_t pieces_before; /* when the policy was last asked */
+    uint64_t sent_bytes;    /* of the sample that is growing */
     uint64_t sent_ns;
     int64_t send_began_at; /* 0: nothing is being sent */
     uint64_t loaded_bytes; /* as the target said last */
@@ -118,7 +120,7 @@ struct vfm_migration {
     struct vfm_migration_callbacks callbacks;
     char *machine;
 
-    struct member *members[VFM_MAX_DEVICES];
+    struct member *members[VFM_DEVICES_MAX];
     unsigned int num_members;
     struct blocker *blockers;
     int last_blocker;

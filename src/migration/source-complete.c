@@ -209,8 +209,8 @@ static void describe_device(const struct member *member,
 
 static int describe(struct vfm_migration *m, size_t *len, struct vfm_error *err)
 {
-    struct vmdescription_section sections[VFM_MAX_DEVICES] = { 0 };
-    struct vmdescription_device devices[VFM_MAX_DEVICES] = { 0 };
+    struct vmdescription_section sections[VFM_DEVICES_MAX] = { 0 };
+    struct vmdescription_device devices[VFM_DEVICES_MAX] = { 0 };
     const struct vmdescription description = {
         .machine = m->machine,
         .page_size = 4096,

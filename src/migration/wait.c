@@ -19,7 +19,7 @@
 #include "util/error.h"
 
 #define CHANNEL_FDS 2
-#define MAX_WATCHES (CHANNEL_FDS + VFM_MAX_DEVICES * DEVICE_MAX_FDS)
+#define MAX_WATCHES (CHANNEL_FDS + VFM_DEVICES_MAX * DEVICE_MAX_FDS)
 
 /* What is registered with the epoll instance, beside what always is. */
 struct watch {

@@ -377,7 +377,7 @@ static void sixty_four_devices_with_long_names_fit(void **state)
     (void)state;
     memset(id, '"', sizeof(id)); /* two characters each in JSON */
     id[250] = '\0';
-    for (unsigned int i = 1; i < VFM_MAX_DEVICES; i++) {
+    for (unsigned int i = 1; i < VFM_DEVICES_MAX; i++) {
         id[0] = (char)('0' + i);
         assert_int_equal(
             vfm_migration_add_device(source, devices[0].dev, id, &err), 0);

@@ -215,7 +215,7 @@ static void there_is_a_most_of_devices(void **state)
 
     (void)state;
     make();
-    for (unsigned int i = 0; i < VFM_MAX_DEVICES; i++) {
+    for (unsigned int i = 0; i < VFM_DEVICES_MAX; i++) {
         snprintf(id, sizeof(id), "d%u", i);
         assert_int_equal(vfm_migration_add_device(m, device.dev, id, &err), 0);
     }
