@@ -87,7 +87,8 @@ static bool fits(const struct policy_input *in, uint64_t expected_ns)
     /* Within the limit a shorter stop is still a better one, as long as waiting
      * brings us nearer to it. */
     if (expected_ns <= in->limit_ns)
-        return in->drained || in->remaining >= in->remaining_before;
+        return in->drained ||
+               (in->has_moved && in->remaining >= in->remaining_before);
     floor_ns =
         policy_add(time_for(in->irreducible, in->bytes_per_sec), in->fixed_ns);
     return floor_ns > in->limit_ns && in->drained;

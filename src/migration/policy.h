@@ -22,8 +22,11 @@ struct policy_input {
     /* Bytes that stopping now would leave; POLICY_UNKNOWN if nobody says. */
     uint64_t remaining;
 
-    /* The same when it was last asked; POLICY_UNKNOWN the first time. */
+    /* The same when it was last asked; POLICY_UNKNOWN the first time.  Whether
+     * anything was sent since then: while the link is blocked, that it has not
+     * become less says nothing. */
     uint64_t remaining_before;
+    bool has_moved;
 
     /* Of those, what waiting cannot make less: the devices that are not in
      * PRE_COPY. */

@@ -41,6 +41,7 @@ static void note_sent(struct vfm_migration *m)
     struct source *s = &m->source;
     size_t n = m->outbox.body_len;
 
+    s->pieces++;
     s->sent_bytes += n;
     s->sent_ns += (uint64_t)(clock_now() - s->send_began_at);
     if (policy_rate_add(&s->link, s->sent_bytes, s->sent_ns))

@@ -34,6 +34,7 @@ static struct policy_decision decide(struct vfm_migration *m)
     struct source *s = &m->source;
     struct policy_input in = {
         .remaining_before = s->remaining,
+        .has_moved = s->pieces != s->pieces_before,
         .bytes_per_sec = policy_lower_rate(&s->link, &s->loading),
         .limit_ns = o->downtime_limit_ms * (uint64_t)NS_PER_MS,
         .elapsed_ns = (uint64_t)(clock_now() - m->stage_began_at),
@@ -47,6 +48,7 @@ static struct policy_decision decide(struct vfm_migration *m)
     s->remaining = in.remaining;
     s->expected_ns = d.expected_ns;
     s->iterations++;
+    s->pieces_before = s->pieces;
     return d;
 }
 
