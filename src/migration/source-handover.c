@@ -17,7 +17,7 @@ static int finish_channel(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = vfm_channel_finish(m->channel, err);
 
-    if (ret == 0)
+    if (ret == 0 && !m->options.keep_running)
         m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
     if (ret < 0 && ret != -EAGAIN)
         m->failed_at_peer = true;
@@ -36,6 +36,8 @@ static int wait_for(struct vfm_migration *m, const bool *heard, int ret,
 
 int source_loaded(struct vfm_migration *m, struct vfm_error *err)
 {
+    if (m->options.keep_running)
+        return 0; /* the disk keeps no device waiting that stays ours */
     if (!peer_is(m, VFM_PEER_VFMIG))
         return finish_channel(m, err);
     /* A target that failed since is given nothing. */
@@ -61,21 +63,6 @@ int source_yours(struct vfm_migration *m, struct vfm_error *err)
     return talk_wait(m, ret, err);
 }
 
-int source_start(struct vfm_migration *m, struct vfm_error *err)
-{
-    int ret;
-
-    if (!peer_is(m, VFM_PEER_VFMIG))
-        return 0;
-    ret = source_listen(m, err);
-    if (m->source.running)
-        ret = 0; /* whatever became of the connection since */
-    ret = wait_for(m, &m->source.running, ret, err);
-    if (ret == 0)
-        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
-    return ret;
-}
-
 /* Only a copy was written: the devices go on here. */
 static int go_on_running(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -91,6 +78,23 @@ static int go_on_running(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+int source_start(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (m->options.keep_running)
+        return go_on_running(m, err);
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return 0;
+    ret = source_listen(m, err);
+    if (m->source.running)
+        ret = 0; /* whatever became of the connection since */
+    ret = wait_for(m, &m->source.running, ret, err);
+    if (ret == 0)
+        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+    return ret;
+}
+
 /* The devices are the other side's: a failure to tidy up is no failure of the
  * migration. */
 int source_cleanup(struct vfm_migration *m, struct vfm_error *err)
@@ -98,7 +102,7 @@ int source_cleanup(struct vfm_migration *m, struct vfm_error *err)
     int ret;
 
     if (m->options.keep_running)
-        return go_on_running(m, err);
+        return finish_channel(m, err);
     ret = members_move(m, want_stop, NULL, err);
     if (ret == -EAGAIN)
         return ret;
