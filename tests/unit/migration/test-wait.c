@@ -291,12 +291,11 @@ static void a_device_that_hangs_up_while_the_peer_is_waited_for(void **state)
     }
 }
 
-/* The device dies when all is loaded and YOURS has not come. */
-static void a_target_whose_device_is_gone_takes_nothing_over(void **state)
+/* Up to the moment when all is loaded and YOURS does not come. */
+static void wait_for_yours(void)
 {
     size_t all;
 
-    (void)state;
     pair_init(&p, &full);
     pair_use_relay(&p, SIZE_MAX, SIZE_MAX);
     pair_succeeds(&p);
@@ -309,6 +308,28 @@ static void a_target_whose_device_is_gone_takes_nothing_over(void **state)
     pair_begin(&p);
     while (vfm_migration_get_stage(p.target.m) != VFM_STAGE_YOURS)
         pair_step(&p);
+}
+
+static void a_target_that_waits_for_yours_can_be_cancelled(void **state)
+{
+    (void)state;
+    wait_for_yours();
+    while (side_step(&p.target, 0))
+        continue;
+    vfm_migration_cancel(p.target.m);
+    while (!p.target.over)
+        pair_step(&p);
+    assert_int_equal(p.target.ret, -ECANCELED);
+    pair_end(&p);
+    pair_check(&p);
+    assert_int_equal(p.source.outcome, VFM_OUTCOME_FAILED);
+    pair_close(&p);
+}
+
+static void a_target_whose_device_is_gone_takes_nothing_over(void **state)
+{
+    (void)state;
+    wait_for_yours();
     p.target.devices[0].dead = p.target.devices[0].gone = true;
     while (!p.target.over)
         pair_step(&p);
@@ -354,6 +375,7 @@ int main(void)
         cmocka_unit_test(a_device_with_nothing_to_say_is_asked_now_and_then),
         cmocka_unit_test(a_migration_that_is_over_says_the_same_again),
         cmocka_unit_test(a_device_that_hangs_up_while_the_peer_is_waited_for),
+        cmocka_unit_test(a_target_that_waits_for_yours_can_be_cancelled),
         cmocka_unit_test(a_target_whose_device_is_gone_takes_nothing_over),
         cmocka_unit_test(being_cancelled_again_costs_nothing),
     };
