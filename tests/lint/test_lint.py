@@ -170,6 +170,17 @@ def test_a_header_that_cxx_refuses_is_found(tree):
     assert run("check-headers", tree).returncode == 1
 
 
+def test_an_initializer_that_cxx_refuses_is_found(tree):
+    for header in tree.glob("src/migration/*.h"):
+        header.unlink()
+    text = ("#pragma once\nstruct vfm_x { int first; int second; };\n"
+            "#define VFM_X_INIT { %s }\n")
+    write(tree / "include/vfmig/device.h", text % ".first = 1, .second = 2")
+    refused = run("check-headers", tree).returncode
+    write(tree / "include/vfmig/device.h", text % "1, 2")
+    assert (refused, run("check-headers", tree).returncode) == (1, 0)
+
+
 def test_every_package_is_listed_once():
     packages = run("packages", "list").stdout.split()
     assert len(packages) == len(set(packages)) > 0
