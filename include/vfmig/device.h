@@ -209,7 +209,8 @@ ssize_t vfm_device_read(struct vfm_device *dev, void *buf, size_t len,
                         struct vfm_error *err);
 
 /* Writes @len bytes of a saved state, all of them.  A refusal may come to
- * light only at a later write or at the transition to STOP.  Returns 0.
+ * light only at a later write or at the transition out of RESUMING, which then
+ * fails once with it and leaves the device where it is.  Returns 0.
  *   -EBADFD       no loading session in this state */
 int vfm_device_write(struct vfm_device *dev, const void *buf, size_t len,
                      struct vfm_error *err);

@@ -82,6 +82,7 @@ static void end_session(struct vfm_device *dev)
     if (dev->session != SESSION_NONE)
         dev->ops->end_session(dev);
     dev->session = SESSION_NONE;
+    dev->refusal_told = false;
 }
 
 /* The only place where the state changes.  @continued: the device came here

@@ -142,6 +142,7 @@ struct vfm_device {
      * SESSION_NONE in a state that has one only after a failed transition,
      * for then nobody knows how much of it is left. */
     enum session session;
+    bool refusal_told; /* the caller knows that a write was refused */
 
     enum device_phase phase;
     struct device_call call;

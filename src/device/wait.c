@@ -33,11 +33,32 @@ static int check_idle(const struct vfm_device *dev, struct vfm_error *err)
     return error_set(err, -EBUSY, "%s: another call is under way", dev->name);
 }
 
+/* A refused write that nobody was told of is told before a device leaves
+ * RESUMING: afterwards it would only say that its state is incomplete. */
+static int finish_writes(struct vfm_device *dev, enum vfm_state want,
+                         struct vfm_error *err)
+{
+    int ret;
+
+    if (dev->session != SESSION_LOAD || state_session(want) == SESSION_LOAD ||
+        dev->refusal_told)
+        return 0;
+    while ((ret = device_flush(dev, err)) == -EAGAIN) {
+        ret = device_wait(dev, err);
+        if (ret < 0)
+            break;
+    }
+    dev->refusal_told = ret < 0;
+    return ret;
+}
+
 int vfm_device_set_state(struct vfm_device *dev, enum vfm_state want,
                          struct vfm_error *err)
 {
     int ret = check_idle(dev, err);
 
+    if (ret == 0)
+        ret = finish_writes(dev, want, err);
     if (ret == 0)
         ret = device_set_state_start(dev, want, err);
     while (ret == -EAGAIN) {
@@ -194,8 +215,10 @@ int vfm_device_write(struct vfm_device *dev, const void *buf, size_t len,
         }
         if (n == -EAGAIN)
             n = device_wait(dev, err);
-        if (n < 0)
+        if (n < 0) {
+            dev->refusal_told = dev->session == SESSION_LOAD;
             return (int)n;
+        }
     }
     return 0;
 }

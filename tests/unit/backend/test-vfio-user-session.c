@@ -588,6 +588,9 @@ static void refusals_of_a_former_session_mean_nothing(void **state)
     f.next[VFU_MIG_DATA_WRITE] = refuse_eio;
     enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_write(dev, pattern, 10, NULL), 10);
+    /* Nobody was told: the way out fails once. */
+    assert_int_equal(vfm_device_set_state(dev, VFM_STATE_STOP, NULL), -EIO);
+    assert_int_equal(vfm_device_state(dev), VFM_STATE_RESUMING);
     enter(dev, VFM_STATE_STOP);
     enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(write_all(dev, 100, NULL), 0);
