@@ -49,7 +49,7 @@ static void drop_first_unsent(struct wire *w)
     w->unsent = u->next;
     if (w->unsent == NULL)
         w->unsent_end = &w->unsent;
-    w->unsent_bytes -= u->size;
+    w->unsent_bytes -= sizeof(*u) + u->size;
     free(u);
 }
 
@@ -308,7 +308,7 @@ static int keep_unsent(struct wire *w, const struct iovec *parts, int num_parts,
 
     *w->unsent_end = u;
     w->unsent_end = &u->next;
-    w->unsent_bytes += size;
+    w->unsent_bytes += sizeof(*u) + size;
     return 0;
 }
 

@@ -31,8 +31,8 @@
 /* Most parts of a message to send. */
 #define WIRE_MAX_PARTS    4
 
-/* Bytes kept to be sent above which nothing more should be received: what is
- * received may call for an answer. */
+/* Memory kept for what is to be sent above which nothing more should be
+ * received: what is received may call for an answer. */
 #define WIRE_MAX_UNSENT   (UINT32_C(4) << 20)
 
 struct wire_unsent;

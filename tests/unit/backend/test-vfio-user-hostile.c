@@ -675,6 +675,33 @@ static void who_asks_without_listening_is_heard_no_more(void **state)
     fake_stop(&f);
 }
 
+/* Each refusal is small; what keeping it costs is not. */
+static void refusals_that_nobody_reads_are_not_hoarded(void **state)
+{
+    struct {
+        struct vfu_header header;
+        struct vfu_dma_access access;
+    } ask = { { .command = VFU_DMA_READ, .size = sizeof(ask) }, { 0, 1 } };
+    const int limit = 8192;
+    struct pollfd fds[DEVICE_MAX_FDS] = { { .events = POLLIN } };
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    int64_t deadline;
+    int asked = 0;
+
+    (void)state;
+    f.is_away = true;
+    while (asked < limit && (fds[0].events & POLLIN) != 0) {
+        fake_send(&f, &ask, sizeof(ask));
+        assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
+        assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+        asked++;
+    }
+    assert_true(asked > 100 && asked < limit);
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
 /* A caller that polls for several things must not miss one. */
 static void an_answer_that_another_operation_received_wakes_the_caller(
     void **state)
@@ -745,6 +772,7 @@ int main(void)
         cmocka_unit_test(a_trickle_is_as_good_as_silence),
         cmocka_unit_test(an_answer_before_the_question_ends_the_connection),
         cmocka_unit_test(who_asks_without_listening_is_heard_no_more),
+        cmocka_unit_test(refusals_that_nobody_reads_are_not_hoarded),
         cmocka_unit_test(
             an_answer_that_another_operation_received_wakes_the_caller),
         cmocka_unit_test(deadlines_are_told_to_the_caller),
