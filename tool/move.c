@@ -49,7 +49,9 @@ static bool is_piped(const struct move *move)
 /* Whether nothing but the stream may be printed on standard output. */
 static bool stdout_is_taken(const struct move *move)
 {
-    return is_source(move) && is_piped(move);
+    return is_source(move) &&
+           (is_piped(move) ||
+            (!move->is_file && strcmp(move->options.where, "fd:1") == 0));
 }
 
 static enum vfm_peer choose_peer(const struct move *move)
@@ -154,7 +156,7 @@ static int open_channel(struct run *run, struct vfm_error *err)
     options.connect_timeout_ms = opts->connect_timeout_ms;
     options.max_bandwidth = opts->max_bandwidth;
     options.cancel_fd = run->cancel_fd;
-    if (is_piped(run->move))
+    if (is_piped(run->move) || stdout_is_taken(run->move))
         return open_standard_stream(run, &options, err);
     if (!run->move->is_file)
         return open_uri(run, opts->where, &options, err);
@@ -384,7 +386,8 @@ static int check_and_run(const struct move *move)
         return EXIT_USAGE;
     if (move->options.json && stdout_is_taken(move))
         return say_usage(move_name(move),
-                         "--json and '-' both want standard output");
+                         "--json and '%s' both want standard output",
+                         move->options.where);
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)
         return say_usage(move_name(move), "%s", err.message);
 

@@ -3,11 +3,12 @@
 """vfmig send and receive: a device moves from one process to another."""
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
 
-from vfmig_programs import Device, MIB, Run, receive, vfmig
+from vfmig_programs import DEADLINE, Device, MIB, Run, VFMIG, receive, vfmig
 
 # Connects its standard input and output with a UNIX socket.
 RELAY = """
@@ -153,6 +154,20 @@ def test_a_peer_must_be_able_to_answer(pair):
     os.close(writing)
     assert run.error()
     assert a.state() == "RUNNING"
+
+
+def test_a_stream_on_standard_output_is_all_that_is_there(pair, tmp_path):
+    a, b = pair
+    send = ["send", "-d", a.word, "--peer", "none"]
+    assert "want standard output" in \
+        vfmig(*send, "--json", "fd:1").exits(2).error()
+    with open(tmp_path / "state", "wb") as stream:
+        done = subprocess.run([VFMIG, *send, "fd:1"], stdout=stream,
+                              stderr=subprocess.PIPE, timeout=DEADLINE,
+                              check=False)
+    assert done.returncode == 0, done.stderr
+    vfmig("load", "-d", b.word, str(tmp_path / "state")).ok()
+    assert b.state() == "RUNNING"
 
 
 def test_a_paused_device_moves_and_runs_at_neither_side(pair, tmp_path):
