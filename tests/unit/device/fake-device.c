@@ -222,6 +222,19 @@ static bool fails_at_start(const struct fake_device *f, enum fake_op op)
     return false;
 }
 
+void fake_fall_silent(struct fake_device *f)
+{
+    f->silent = true;
+    f->silence_ends = clock_now() + f->silence_ns;
+}
+
+bool fake_is_silent(struct fake_device *f)
+{
+    if (f->silent && f->wakes_up && clock_now() >= f->silence_ends)
+        f->silent = false;
+    return f->silent;
+}
+
 static int call_start(struct vfm_device *dev, struct device_call *call,
                       struct vfm_error *err)
 {
@@ -229,10 +242,9 @@ static int call_start(struct vfm_device *dev, struct device_call *call,
 
     f->call_delay = f->delay;
     f->again = true;
-    if (++f->started == f->silent_at) {
-        f->silent = true;
-        f->silence_ends = clock_now() + f->silence_ns;
-    }
+    if (++f->started == f->silent_at ||
+        (f->slow_moves && call->op == DEVICE_SET_STATE))
+        fake_fall_silent(f);
     if (!fails_at_start(f, (enum fake_op)call->op))
         return 0;
     return say(f, (enum fake_op)call->op, act(f, call), err);
@@ -243,10 +255,8 @@ static int call_finish(struct vfm_device *dev, struct device_call *call,
 {
     struct fake_device *f = dev->backend;
 
-    if (f->silent && clock_now() < f->silence_ends)
+    if (fake_is_silent(f) && clock_now() < f->silence_ends)
         return -EAGAIN;
-    if (f->wakes_up)
-        f->silent = false;
     if (f->silent)
         return say(f, (enum fake_op)call->op, -ETIMEDOUT, err);
     if (f->call_delay > 0) {

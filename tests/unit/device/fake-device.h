@@ -71,6 +71,8 @@ struct fake_device {
     unsigned int silent_at; /* from that call on, 1 is the first, 0: never */
     int64_t silence_ns;     /* for so long */
     bool wakes_up;          /* and then it goes on as if nothing had been */
+    bool slow_moves;        /* every transition takes silence_ns */
+    bool slow_end;          /* and so does the last of what it reads */
     int64_t silence_ends;   /* then -ETIMEDOUT; CLOCK_NEVER */
     bool gone;              /* the connection to it has ended */
     unsigned int delay;     /* -EAGAIN, so many times for each call */

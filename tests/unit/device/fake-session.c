@@ -68,7 +68,7 @@ int session_info(struct fake_device *f, struct vfm_precopy_info *info)
 /* -EAGAIN as often as the device is slow, else 0. */
 static int be_slow(struct fake_device *f)
 {
-    if (f->silent)
+    if (fake_is_silent(f))
         return -EAGAIN;
     if (f->data_delay < f->io_delay) {
         f->data_delay++;
@@ -99,6 +99,10 @@ ssize_t session_peek(struct vfm_device *dev, const void **data,
     size_t end = model_runs(f->state) ? f->pre_copy_size : f->size;
     int ret;
 
+    if (f->slow_end && end == f->size && f->at > 0) {
+        f->slow_end = false;
+        fake_fall_silent(f);
+    }
     if (f->peeked == NULL) {
         /* What there is needs time; that there is nothing is known. */
         ret = f->at < end && f->session_error == 0 ? be_slow(f) : 0;

@@ -15,6 +15,9 @@ const struct fake_fault *fake_fault_now(struct fake_device *f, enum fake_op op);
 int fake_session_failed(struct fake_device *f, enum fake_op op, int ret,
                         struct vfm_error *err);
 
+void fake_fall_silent(struct fake_device *f);
+bool fake_is_silent(struct fake_device *f);
+
 void session_begin_saving(struct fake_device *f);
 void session_begin_loading(struct fake_device *f);
 void session_end(struct fake_device *f);

@@ -219,6 +219,22 @@ static void a_vm_that_does_not_start_at_the_target_goes_back(void **state)
     pair_close(&p);
 }
 
+static void several_devices_come_back_quietly(void **state)
+{
+    (void)state;
+    pair_init(&p, &full);
+    p.target.start_error = -EBUSY;
+    pair_run(&p);
+    pair_check(&p);
+    for (unsigned int i = 0; i < full.num_devices; i++) {
+        const struct fake_device *f = &p.source.devices[i];
+
+        assert_int_equal(f->went[f->num_went - 2], VFM_STATE_RUNNING_P2P);
+        assert_int_equal(f->went[f->num_went - 1], VFM_STATE_RUNNING);
+    }
+    pair_close(&p);
+}
+
 static void a_vm_that_does_not_start_again_is_told(void **state)
 {
     (void)state;
@@ -244,6 +260,7 @@ int main(void)
             a_target_that_gives_up_before_it_reads_yours_gives_back),
         cmocka_unit_test(a_vm_that_does_not_stop_ends_the_migration),
         cmocka_unit_test(a_vm_that_does_not_start_at_the_target_goes_back),
+        cmocka_unit_test(several_devices_come_back_quietly),
         cmocka_unit_test(a_vm_that_does_not_start_again_is_told),
     };
 

@@ -63,7 +63,7 @@ static void say_loaded(void)
 {
     uint8_t ns[8];
 
-    put_be64(ns, UINT64_MAX); /* no check takes that long */
+    put_be64(ns, INT64_MAX); /* no check takes that long */
     say_message(0x8002, ns, sizeof(ns));
 }
 
@@ -427,6 +427,32 @@ static void the_first_byte_of_yours_gives_the_devices_away(void **state)
     }
 }
 
+static ssize_t break_with_a_reason(struct vfm_channel *ch,
+                                   const struct iovec *iov, int n)
+{
+    (void)ch;
+    (void)iov;
+    (void)n;
+    say_message(0x8006, "no room", 7);
+    return -EPIPE;
+}
+
+/* What it said is a better reason than that the channel broke. */
+static void the_last_words_of_a_target_are_heard(void **state)
+{
+    struct channel_ops ops;
+
+    (void)state;
+    begin();
+    say_hello(yes);
+    follow_until(VFM_STAGE_PRE_COPY);
+    ops = *p.source.ch->ops;
+    ops.send = break_with_a_reason;
+    p.source.ch->ops = &ops;
+    finish();
+    ends(VFM_OUTCOME_FAILED, -EREMOTEIO, "the target failed: no room");
+}
+
 static void a_source_that_is_closed_under_way_is_as_it_was(void **state)
 {
     (void)state;
@@ -460,6 +486,7 @@ int main(void)
         cmocka_unit_test(after_yours_it_is_too_late_to_cancel),
         cmocka_unit_test(what_is_returned_after_it_ran_is_not_taken_back),
         cmocka_unit_test(the_first_byte_of_yours_gives_the_devices_away),
+        cmocka_unit_test(the_last_words_of_a_target_are_heard),
         cmocka_unit_test(a_source_that_is_closed_under_way_is_as_it_was),
     };
 

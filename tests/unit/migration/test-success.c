@@ -332,6 +332,20 @@ static void migrations_without_callbacks_work(void **state)
     pair_close(&p);
 }
 
+/* What is acknowledged has reached the device. */
+static void initial_data_is_flushed_before_it_is_acknowledged(void **state)
+{
+    (void)state;
+    pair_init(&p, &(struct pair_setup){ .migration = PAIR_ALL,
+                                        .num_devices = 1,
+                                        .size = 3000,
+                                        .pre_copy_size = 2000,
+                                        .initial_size = 1000 });
+    pair_succeeds(&p);
+    assert_int_equal(p.target.devices[0].calls[FAKE_FLUSH], 2);
+    pair_close(&p);
+}
+
 static void sizes_that_are_lies_do_no_harm(void **state)
 {
     static const uint64_t lies[] = { 0, 1, UINT64_C(1) << 50, UINT64_MAX - 1,
@@ -567,6 +581,7 @@ int main(void)
         cmocka_unit_test(
             a_source_that_was_told_to_pause_leaves_the_target_stopped),
         cmocka_unit_test(migrations_without_callbacks_work),
+        cmocka_unit_test(initial_data_is_flushed_before_it_is_acknowledged),
         cmocka_unit_test(sizes_that_are_lies_do_no_harm),
         cmocka_unit_test(initial_data_beyond_belief_is_not_waited_for),
         cmocka_unit_test(a_device_that_refuses_to_tell_sizes_arrives),
