@@ -86,7 +86,7 @@ static int append(struct builder *b, struct object *o, struct extent piece,
         return error_set(err, -E2BIG,
                          "offset %" PRIu64 ": more than %" PRIu32 " records",
                          piece.offset, EXTENTS_MAX);
-    if (o->num_extents == o->extents_size) {
+    if (o->extents == NULL || o->num_extents == o->extents_size) {
         extents = reallocarray(o->extents, size, sizeof(*extents));
         if (extents == NULL)
             return no_memory(err);

@@ -141,7 +141,7 @@ static int source(const char *socket, int memory_fd, int link_fd, int result_fd)
 static int check(struct vm *vm, const struct vm_sight *before,
                  struct vfm_error *err)
 {
-    struct vm_sight after;
+    struct vm_sight after = { 0 };
     uint64_t checked = 0;
     int ret;
 

@@ -199,7 +199,7 @@ static uint64_t expected_word(const struct device_memory *m, uint64_t page)
 
 int vm_check_device(struct vm *vm, unsigned int n, struct vfm_error *err)
 {
-    struct device_memory m;
+    struct device_memory m = { 0 };
     uint64_t pages;
     int ret = write_u64(vm, EDEV_REG_MEM_RATE, 0, err);
 
@@ -208,9 +208,11 @@ int vm_check_device(struct vm *vm, unsigned int n, struct vfm_error *err)
     if (ret < 0)
         return ret;
     pages = m.size / EDEV_PAGE_SIZE;
+    if (pages == 0)
+        return fail(err, -EBADMSG, "the device has no memory");
     for (unsigned int i = 0; i < n; i++) {
         uint64_t page = edev_mix(i) % pages;
-        uint64_t word;
+        uint64_t word = 0;
 
         ret = write_u64(vm, EDEV_REG_MEM_PAGE, page, err);
         if (ret == 0)

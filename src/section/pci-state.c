@@ -6,6 +6,7 @@
  *
  * Its layout is stream/pci-config.h's.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,7 @@ static int write_fields(struct pci_state *ps, const uint8_t *theirs,
     struct pci_field fields[PCI_FIELDS_MAX];
     unsigned int n = pci_get_fields(ps->config, dev->info.config_size, fields);
 
+    assert(theirs != NULL); /* the record was decoded */
     for (; ps->next_write < n; ps->next_write++) {
         const struct pci_field *f = &fields[ps->next_write];
         int ret = 0;
@@ -232,7 +234,7 @@ static int apply_step(struct pci_state *ps, struct vfm_device *dev,
                       struct vfm_error *err)
 {
     const struct pci_msix *msix = &ps->where;
-    struct pci_config theirs;
+    struct pci_config theirs = { 0 };
     int ret = 0;
 
     if (ps->step > CONFIG)
