@@ -387,6 +387,29 @@ static void sixty_four_devices_with_long_names_fit(void **state)
     free(frame);
 }
 
+static void a_refusal_is_known_to_both_and_touches_no_device(void **state)
+{
+    static struct pair p;
+
+    (void)state;
+    pair_init(&p, &(struct pair_setup){
+                      .migration = PAIR_ALL, .num_devices = 1, .size = 100 });
+    p.target.options.machine = "pc";
+    pair_run(&p);
+    pair_check(&p);
+    assert_int_equal(p.target.ret, -ENODEV);
+    assert_string_equal(p.target.err.message,
+                        "the source's machine is \"vfmig\", ours \"pc\"");
+    assert_int_equal(p.source.ret, -EREMOTEIO);
+    assert_string_equal(p.source.err.message,
+                        "to-target: the target refuses: the source's machine "
+                        "is \"vfmig\", ours \"pc\"");
+    assert_int_equal(p.source.devices[0].num_went, 0);
+    assert_int_equal(p.target.devices[0].num_went, 0);
+    assert_int_equal(p.target.devices[0].resets, 0);
+    pair_close(&p);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -407,6 +430,7 @@ int main(void)
         TEST(a_target_that_insists_on_a_machine_takes_no_other),
         TEST(only_a_source_that_says_so_runs),
         TEST(an_answer_is_yes_or_the_reason),
+        cmocka_unit_test(a_refusal_is_known_to_both_and_touches_no_device),
         TEST(sixty_four_devices_with_long_names_fit),
     };
 
