@@ -236,7 +236,8 @@ static void end_reply(struct client *c, struct wire *w)
     else if (req->wants_fd)
         req->fd = wire_take_fd(w, 0);
 
-    c->progress = clock_now();
+    if (req->is_data)
+        c->progress = clock_now();
     c->news = true;
     if (req->done != NULL)
         req->done(c, req);
@@ -273,7 +274,8 @@ static int end_message(struct client *c, struct wire *w)
 /* A long reply that comes in slowly is no silence. */
 static void note_progress(struct client *c, const struct wire *w)
 {
-    if (!is_reply(w) || w->body_have < c->progress_mark + PROGRESS_STEP)
+    if (!is_reply(w) || w->body_have < c->progress_mark + PROGRESS_STEP ||
+        !(*find_request(c, w->header.id))->is_data)
         return;
     c->progress_mark = w->body_have;
     c->progress = clock_now();

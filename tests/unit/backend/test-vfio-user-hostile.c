@@ -516,6 +516,35 @@ static void silence_in_a_session_ends_the_connection(void **state)
     fake_stop(&f);
 }
 
+static void say_nothing(struct fake_server *f, const struct fake_message *m)
+{
+    (void)f;
+    (void)m;
+}
+
+/* Other answers are no data. */
+static void a_server_that_answers_all_but_reads_is_silent(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+    const void *data;
+    uint64_t bytes;
+    int seconds = 0;
+
+    (void)state;
+    assert_int_equal(vfm_device_set_state(dev, VFM_STATE_STOP_COPY, NULL), 0);
+    f.on[VFU_MIG_DATA_READ] = say_nothing;
+    assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
+    while (device_peek(dev, &data, NULL) == -EAGAIN && seconds++ < 40) {
+        vfm_device_data_size(dev, &bytes, NULL);
+        fake_pass_time(1000);
+    }
+    assert_int_equal(device_peek(dev, &data, NULL), -ETIMEDOUT);
+    assert_in_range(seconds, 29, 31);
+    vfm_device_close(dev);
+    fake_stop(&f);
+}
+
 static void silence_while_loading_ends_the_connection(void **state)
 {
     static uint8_t buf[1 << 20];
@@ -768,6 +797,7 @@ int main(void)
         cmocka_unit_test(a_late_look_at_an_answer_in_time_is_no_timeout),
         cmocka_unit_test(silence_in_a_session_ends_the_connection),
         cmocka_unit_test(silence_while_loading_ends_the_connection),
+        cmocka_unit_test(a_server_that_answers_all_but_reads_is_silent),
         cmocka_unit_test(a_slow_answer_is_no_silence),
         cmocka_unit_test(a_trickle_is_as_good_as_silence),
         cmocka_unit_test(an_answer_before_the_question_ends_the_connection),
