@@ -153,6 +153,7 @@ struct vfm_migration {
     struct inbox inbox;
     int64_t heard_at; /* when the peer last got something done */
     int64_t told_at;  /* when we last sent something */
+    int64_t taken_at; /* when nothing was last waiting to be sent, or less */
 
     bool quiet;      /* members_start() */
     bool paused;     /* the VM does not run, and so its devices don't */

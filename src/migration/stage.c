@@ -116,7 +116,8 @@ static int begin(struct vfm_migration *m, struct vfm_error *err)
     int ret = blocker_get(m, 0, err);
 
     m->begun = true;
-    m->began_at = m->stage_began_at = m->heard_at = m->told_at = clock_now();
+    m->began_at = m->stage_began_at = m->heard_at = m->told_at = m->taken_at =
+        clock_now();
     if (ret < 0)
         return ret;
     for (unsigned int i = 0; i < m->num_members; i++)

@@ -11,6 +11,9 @@
 #include "util/clock.h"
 #include "util/error.h"
 
+/* Times the peer's timeout; see stuck_until(). */
+#define STUCK_FACTOR 4
+
 /* A channel's own error says what happened there; that the peer may know more
  * is the unwinding's business. */
 static int channel_failed(struct vfm_migration *m, int ret)
@@ -30,6 +33,8 @@ int talk_flush(struct vfm_migration *m, struct vfm_error *err)
         if (!peer_is(m, VFM_PEER_VFMIG))
             m->heard_at = m->told_at;
     }
+    if (m->outbox.sent != before || ret == 0)
+        m->taken_at = clock_now();
     if (ret == -EAGAIN)
         m->wishes.send = true;
     return ret == 0 || ret == -EAGAIN ? ret : channel_failed(m, ret);
@@ -74,16 +79,26 @@ static int64_t silent_until(const struct vfm_migration *m)
     return m->heard_at + peer_timeout_ns(m);
 }
 
+/* When a peer that talks, but takes nothing from us, has had its time: longer
+ * than one that is silent, for its devices may be slow. */
+static int64_t stuck_until(const struct vfm_migration *m)
+{
+    return m->wishes.send ? m->taken_at + STUCK_FACTOR * peer_timeout_ns(m)
+                          : CLOCK_NEVER;
+}
+
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 {
     bool for_peer = m->wishes.send || m->wishes.recv;
+    int64_t until;
 
     if (ret != -EAGAIN || peer_is(m, VFM_PEER_NONE))
         return ret;
     if (!for_peer)
         m->heard_at = clock_now(); /* it is us who keep it waiting */
-    if (clock_now() < silent_until(m)) {
-        wish_wake(m, silent_until(m));
+    until = clock_min(silent_until(m), stuck_until(m));
+    if (clock_now() < until) {
+        wish_wake(m, until);
         return -EAGAIN;
     }
     m->failed_at_peer = true;

@@ -83,6 +83,43 @@ static void a_source_gets_its_turn_while_its_target_talks(void **state)
     pair_close(&p);
 }
 
+static ssize_t send_nothing(struct vfm_channel *ch, const struct iovec *iov,
+                            int n)
+{
+    (void)ch;
+    (void)iov;
+    (void)n;
+    return -EAGAIN;
+}
+
+/* That it talks is no reason to wait for it for ever. */
+static void a_target_that_talks_and_takes_nothing_is_given_up(void **state)
+{
+    int64_t began;
+
+    (void)state;
+    memset(drop, 0, sizeof(drop));
+    put_be16(drop, 0x8001);
+    put_be16(drop + 2, 16);
+    drop_len = 20;
+    pair_init(&p, &setup);
+    p.source.options.peer_timeout_ms = 50;
+    pair_begin(&p);
+    while (vfm_migration_get_stage(p.source.m) < VFM_STAGE_PRE_COPY)
+        pair_step(&p);
+    flood(&p.source);
+    flood_ops.send = send_nothing;
+    began = clock_now();
+    while (!p.source.over && clock_now() - began < 10 * NS_PER_SEC) {
+        times = 0;
+        side_step(&p.source, 100);
+    }
+    assert_int_equal(p.source.ret, -ETIMEDOUT);
+    pair_end(&p);
+    pair_check(&p);
+    pair_close(&p);
+}
+
 /* A target whose source goes on and on after the failure. */
 static void a_target_that_failed_gets_its_turn_while_its_source_talks(
     void **state)
@@ -114,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_source_gets_its_turn_while_its_target_talks),
+        cmocka_unit_test(a_target_that_talks_and_takes_nothing_is_given_up),
         cmocka_unit_test(
             a_target_that_failed_gets_its_turn_while_its_source_talks),
     };
