@@ -138,6 +138,8 @@ void vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
 
     if (client_of(dev, &c, NULL) < 0)
         return;
-    c->dma_ops = ops == NULL ? (struct vfm_dma_ops){ 0 } : *ops;
+    c->dma_ops = (struct vfm_dma_ops){ 0 };
+    if (ops != NULL)
+        c->dma_ops = *ops;
     c->dma_opaque = opaque;
 }
