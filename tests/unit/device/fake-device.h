@@ -132,7 +132,7 @@ struct fake_device {
     uint8_t *loaded;
     size_t loaded_len;
     size_t loaded_size;
-    bool reinited;
+    unsigned int asked_at_end;
 };
 
 /* Makes a device in RUNNING, named @name, with these VFM_MIGRATION_* bits. */

@@ -30,7 +30,7 @@ void session_begin_saving(struct fake_device *f)
     begin_session(f);
     f->at = 0;
     f->initial_end = f->initial_size;
-    f->reinited = false;
+    f->asked_at_end = 0;
 }
 
 void session_begin_loading(struct fake_device *f)
@@ -47,16 +47,24 @@ bool session_is_complete(const struct fake_device *f)
              memcmp(f->loaded, f->expected, f->loaded_len) == 0));
 }
 
+/* New initial data appears, after what there was has been told to be over. */
+static void begin_anew(struct fake_device *f, struct vfm_precopy_info *info)
+{
+    if (f->reinit_size == 0)
+        return;
+    f->initial_end = f->at + f->reinit_size;
+    if (f->pre_copy_size < f->initial_end)
+        f->pre_copy_size = f->initial_end;
+    info->flags = VFM_PRECOPY_REINIT;
+}
+
 int session_info(struct fake_device *f, struct vfm_precopy_info *info)
 {
     if (!model_saves(f->state) || !model_runs(f->state))
         return -EINVAL;
     *info = (struct vfm_precopy_info){ 0 };
-    if (f->at >= f->initial_end && f->reinit_size > 0 && !f->reinited) {
-        f->reinited = true;
-        f->initial_end += f->reinit_size;
-        info->flags = VFM_PRECOPY_REINIT;
-    }
+    if (f->at >= f->initial_end && f->asked_at_end++ == 1)
+        begin_anew(f, info);
     if (f->at < f->initial_end)
         info->initial_bytes = f->initial_end - f->at;
     info->dirty_bytes = f->pre_copy_size - f->at - info->initial_bytes;

@@ -163,6 +163,29 @@ static void a_target_that_is_cancelled_runs_nothing(void **state)
     }
 }
 
+/* Only the stream says so. */
+static void the_state_of_a_paused_vm_stays_stopped(void **state)
+{
+    const struct fake_device *f = &p.target.devices[0];
+    int fd;
+
+    (void)state;
+    begin();
+    fd = new_file(0);
+    p.source.options.paused = true;
+    side_begin(&p.source, dup(fd));
+    side_run(&p.source);
+    assert_int_equal(p.source.outcome, VFM_OUTCOME_DONE);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    side_begin(&p.target, fd);
+    side_run(&p.target);
+    assert_int_equal(p.target.outcome, VFM_OUTCOME_DONE);
+    assert_int_equal(f->content, FAKE_LOADED);
+    assert_int_equal(f->state, VFM_STATE_STOP);
+    assert_false(p.target.vm_to_run);
+    pair_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +193,7 @@ int main(void)
         cmocka_unit_test(a_file_that_is_not_kept_leaves_the_source_as_it_was),
         cmocka_unit_test(a_file_that_is_not_whole_never_runs),
         cmocka_unit_test(a_target_that_is_cancelled_runs_nothing),
+        cmocka_unit_test(the_state_of_a_paused_vm_stays_stopped),
     };
 
     return cmocka_run_group_tests(tests, record, NULL);
