@@ -89,8 +89,7 @@ static bool fits(const struct policy_input *in, uint64_t expected_ns)
     if (expected_ns <= in->limit_ns)
         return in->drained ||
                (in->has_moved && in->remaining >= in->remaining_before);
-    floor_ns =
-        policy_add(time_for(in->irreducible, in->bytes_per_sec), in->fixed_ns);
+    floor_ns = time_for(in->irreducible, in->bytes_per_sec);
     return floor_ns > in->limit_ns && in->drained;
 }
 
@@ -98,8 +97,7 @@ struct policy_decision policy_decide(const struct policy_input *in)
 {
     struct policy_decision d = { .verdict = POLICY_CONTINUE };
 
-    d.expected_ns =
-        policy_add(time_for(in->remaining, in->bytes_per_sec), in->fixed_ns);
+    d.expected_ns = time_for(in->remaining, in->bytes_per_sec);
     if (!in->initial_pending && fits(in, d.expected_ns)) {
         d.verdict = POLICY_SWITCH;
     } else if (in->elapsed_ns >= in->timeout_ns) {

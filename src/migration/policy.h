@@ -40,7 +40,6 @@ struct policy_input {
     bool drained;
 
     uint64_t bytes_per_sec; /* 0: unknown */
-    uint64_t fixed_ns;      /* of downtime, whatever the size */
 
     uint64_t limit_ns;
     uint64_t elapsed_ns; /* in PRE_COPY */

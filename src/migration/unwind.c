@@ -47,17 +47,32 @@ static bool is_too_late(struct vfm_migration *m)
     return clock_now() >= m->unwind_until;
 }
 
-/* The channel broke: what the target said before it did is a better reason, and
- * may be that the devices are ours again. */
+/* What the source says after its stream; only that it failed is news now. */
+static int target_listen(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct message msg;
+    int ret = m->target.stream_over ? 0 : -ENODATA;
+
+    for (unsigned int n = 0; ret == 0 && n < FILLS_MAX; n++) {
+        ret = message_next(&m->inbox, &msg, err);
+        if (ret == 1 && msg.type == MESSAGE_FAILED)
+            return talk_failure(m, &msg, err);
+        ret = ret == 0 ? talk_fill(m, err) : ret < 0 ? ret : 0;
+    }
+    return ret == -EAGAIN ? 0 : ret;
+}
+
+/* The channel broke: what the peer said before it did is a better reason, and
+ * may be that the devices are a source's again. */
 static int listen_to_last_words(struct vfm_migration *m)
 {
     struct vfm_error err = { 0 };
     int ret;
 
-    if (!is_source(m) || !m->failed_at_peer || !peer_is(m, VFM_PEER_VFMIG) ||
+    if (!m->failed_at_peer || !peer_is(m, VFM_PEER_VFMIG) ||
         m->stage == VFM_STAGE_HELLO)
         return 0;
-    ret = source_listen(m, &err);
+    ret = is_source(m) ? source_listen(m, &err) : target_listen(m, &err);
     if (ret == 0)
         return is_too_late(m) ? 0 : -EAGAIN;
     if (ret == -EREMOTEIO)
@@ -219,10 +234,18 @@ static bool may_give_back(const struct vfm_migration *m)
     return m->stage >= VFM_STAGE_LOADED;
 }
 
+/* A source can say something once its stream is over, and has something to say
+ * as long as the devices are its own. */
+static bool source_has_words(const struct vfm_migration *m)
+{
+    return is_source(m) && peer_is(m, VFM_PEER_VFMIG) &&
+           m->stage > VFM_STAGE_COMPLETE && !m->source.given;
+}
+
 static int tell_peer(struct vfm_migration *m)
 {
     enum message_type type =
-        may_give_back(m) ? MESSAGE_RETURNED : MESSAGE_FAILED;
+        !is_source(m) && may_give_back(m) ? MESSAGE_RETURNED : MESSAGE_FAILED;
     const uint8_t shut_failed[4] = { 0, 0, 0, 1 };
     int ret = 0;
 
@@ -261,13 +284,14 @@ static enum unwind_step next(const struct vfm_migration *m,
 {
     switch (step) {
     case UNWIND_TELL:
-        return m->target.ours ? UNWIND_LINGER : UNWIND_SETTLE;
+        return is_source(m) || m->target.ours ? UNWIND_LINGER : UNWIND_SETTLE;
     case UNWIND_SETTLE:
         return UNWIND_LISTEN;
     case UNWIND_LISTEN:
         return UNWIND_RECOVER;
     case UNWIND_RECOVER:
-        return !is_source(m) && m->target.ours ? UNWIND_TELL : UNWIND_LINGER;
+        return source_has_words(m) || m->target.ours ? UNWIND_TELL
+                                                     : UNWIND_LINGER;
     case UNWIND_LINGER:
     case UNWIND_NONE:
     case UNWIND_OVER:

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer that never stops talking: the caller's loop gets its turn, and a
- * cancel and the deadlines are heeded.
+ * What the other side says: a peer that never stops talking leaves the caller's
+ * loop its turn, cancel and deadlines, and one that gives up says why.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -147,6 +147,21 @@ static void a_target_that_failed_gets_its_turn_while_its_source_talks(
     pair_close(&p);
 }
 
+/* Once its stream is over a source can speak. */
+static void a_target_hears_why_its_source_gave_up(void **state)
+{
+    (void)state;
+    pair_init(&p, &setup);
+    p.source.cancel_in = VFM_STAGE_LOADED;
+    pair_run(&p);
+    assert_int_equal(p.source.ret, -ECANCELED);
+    assert_int_equal(p.target.ret, -EREMOTEIO);
+    assert_non_null(strstr(p.target.err.message,
+                           "the source failed: migration: cancelled"));
+    pair_check(&p);
+    pair_close(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +169,7 @@ int main(void)
         cmocka_unit_test(a_target_that_talks_and_takes_nothing_is_given_up),
         cmocka_unit_test(
             a_target_that_failed_gets_its_turn_while_its_source_talks),
+        cmocka_unit_test(a_target_hears_why_its_source_gave_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,9 +78,6 @@ static const struct {
     { "the devices that cannot wait take little",
       { USUAL, .remaining = 2 * GIB, .irreducible = MIB, .drained = true },
       POLICY_CONTINUE },
-    { "what does not depend on the size is too long already",
-      { USUAL, .remaining = MIB, .fixed_ns = SEC, .drained = true },
-      POLICY_SWITCH },
     { "time is over",
       { USUAL, .remaining = GIB, .elapsed_ns = 10 * SEC },
       POLICY_GIVE_UP },
@@ -91,8 +88,7 @@ static const struct {
       { USUAL, .remaining = MIB, .drained = true, .elapsed_ns = 20 * SEC },
       POLICY_SWITCH },
     { "numbers that no clock holds",
-      { LIMIT, PATIENCE, BEFORE, .remaining = UNKNOWN - 1, .bytes_per_sec = 1,
-        .fixed_ns = UNKNOWN - 1 },
+      { LIMIT, PATIENCE, BEFORE, .remaining = UNKNOWN - 1, .bytes_per_sec = 1 },
       POLICY_CONTINUE },
     { "a limit without end",
       { PATIENCE, BEFORE, .remaining = UNKNOWN - 1, .bytes_per_sec = 1,
@@ -116,15 +112,15 @@ static void every_row_has_its_verdict(void **state)
 
 static void the_expected_downtime_is_size_by_rate(void **state)
 {
-    struct policy_input in = { USUAL, .remaining = GIB, .fixed_ns = 5 * MS };
+    struct policy_input in = { USUAL, .remaining = GIB };
 
     (void)state;
-    assert_true(policy_decide(&in).expected_ns == SEC + 5 * MS);
+    assert_true(policy_decide(&in).expected_ns == SEC);
     in.remaining = UNKNOWN;
     assert_true(policy_decide(&in).expected_ns == UNKNOWN);
     in.remaining = 0;
     in.bytes_per_sec = 0;
-    assert_true(policy_decide(&in).expected_ns == 5 * MS);
+    assert_true(policy_decide(&in).expected_ns == 0);
 }
 
 static void why_it_is_given_up_is_told(void **state)
