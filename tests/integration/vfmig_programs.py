@@ -21,6 +21,12 @@ VFMIG_DEVICE = str(BUILD / "emulator" / "vfmig-device")
 # unless it hangs.
 DEADLINE = 60
 
+# Whoever started the tests in the background may have some signals ignored, and
+# programs leave those that are ignored alone.
+for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT:
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
 KIB = 1 << 10
 MIB = 1 << 20
 
