@@ -107,7 +107,7 @@ ssize_t session_peek(struct vfm_device *dev, const void **data,
     size_t end = model_runs(f->state) ? f->pre_copy_size : f->size;
     int ret;
 
-    if (f->slow_end && end == f->size && f->at > 0) {
+    if (f->slow_end && end == f->size && f->at > f->pre_copy_size) {
         f->slow_end = false;
         fake_fall_silent(f);
     }

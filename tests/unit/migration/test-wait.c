@@ -96,6 +96,7 @@ static void a_device_that_is_slow_is_no_peer_that_is_gone(void **state)
         p.source.options.peer_timeout_ms = 500;
         p.target.options.peer_timeout_ms = 500;
         f->silence_ns = 700 * NS_PER_MS;
+        f->piece = 400; /* so that it is slow within a section */
         f->wakes_up = f->slow_moves = f->slow_end = true;
         pair_succeeds(&p);
         assert_false(f->slow_end && source);
