@@ -180,8 +180,9 @@ struct vfm_migration_options {
     uint32_t pre_copy_timeout_ms;
     bool force_switchover;
 
-    /* How long the peer may keep us waiting in one stage without a byte of
-     * progress; ms.  Default 30,000. */
+    /* How long the peer may be silent while we wait for it; ms.  Four times as
+     * long if it talks, but takes nothing from us, or does not say what became
+     * of the devices.  Default 30,000. */
     uint32_t peer_timeout_ms;
 
     /* The callbacks may be NULL; copied. */

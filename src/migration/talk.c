@@ -11,7 +11,7 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* Times the peer's timeout; see stuck_until(). */
+/* Times the peer's timeout; see stuck_until() and answered_until(). */
 #define STUCK_FACTOR 4
 
 /* A channel's own error says what happened there; that the peer may know more
@@ -87,6 +87,17 @@ static int64_t stuck_until(const struct vfm_migration *m)
                           : CLOCK_NEVER;
 }
 
+/* When a target that only says that it is busy has had its time: the devices
+ * are stopped while it is waited for. */
+static int64_t answered_until(const struct vfm_migration *m)
+{
+    bool asked = is_source(m) &&
+                 (m->stage == VFM_STAGE_LOADED || m->stage == VFM_STAGE_START);
+
+    return asked ? m->stage_began_at + STUCK_FACTOR * peer_timeout_ns(m)
+                 : CLOCK_NEVER;
+}
+
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 {
     bool for_peer = m->wishes.send || m->wishes.recv;
@@ -96,7 +107,8 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
         return ret;
     if (!for_peer)
         m->heard_at = clock_now(); /* it is us who keep it waiting */
-    until = clock_min(silent_until(m), stuck_until(m));
+    until = clock_min(silent_until(m),
+                      clock_min(stuck_until(m), answered_until(m)));
     if (clock_now() < until) {
         wish_wake(m, until);
         return -EAGAIN;

@@ -50,6 +50,15 @@ static void flood(struct pair_side *side)
     times = 0;
 }
 
+static void flood_with_progress(struct pair_side *side)
+{
+    memset(drop, 0, sizeof(drop));
+    put_be16(drop, 0x8001);
+    put_be16(drop + 2, 16);
+    drop_len = 20;
+    flood(side);
+}
+
 static void begin_at(struct pair_side *side, enum vfm_stage stage)
 {
     pair_init(&p, &setup);
@@ -61,14 +70,10 @@ static void begin_at(struct pair_side *side, enum vfm_stage stage)
 static void a_source_gets_its_turn_while_its_target_talks(void **state)
 {
     (void)state;
-    memset(drop, 0, sizeof(drop));
-    put_be16(drop, 0x8001);
-    put_be16(drop + 2, 16);
-    drop_len = 20;
     begin_at(&p.source, VFM_STAGE_PRE_COPY);
     p.source.devices[0].lies_precopy = true;
     p.source.devices[0].says_precopy.initial_bytes = 100;
-    flood(&p.source);
+    flood_with_progress(&p.source);
     for (int i = 0; i < 20; i++) {
         times = 0;
         assert_true(side_step(&p.source, 1000));
@@ -93,22 +98,18 @@ static ssize_t send_nothing(struct vfm_channel *ch, const struct iovec *iov,
 }
 
 /* That it talks is no reason to wait for it for ever. */
-static void a_target_that_talks_and_takes_nothing_is_given_up(void **state)
+static void expect_given_up(enum vfm_stage stage, bool takes)
 {
     int64_t began;
 
-    (void)state;
-    memset(drop, 0, sizeof(drop));
-    put_be16(drop, 0x8001);
-    put_be16(drop + 2, 16);
-    drop_len = 20;
     pair_init(&p, &setup);
     p.source.options.peer_timeout_ms = 50;
     pair_begin(&p);
-    while (vfm_migration_get_stage(p.source.m) < VFM_STAGE_PRE_COPY)
+    while (vfm_migration_get_stage(p.source.m) < stage)
         pair_step(&p);
-    flood(&p.source);
-    flood_ops.send = send_nothing;
+    flood_with_progress(&p.source);
+    if (!takes)
+        flood_ops.send = send_nothing;
     began = clock_now();
     while (!p.source.over && clock_now() - began < 10 * NS_PER_SEC) {
         times = 0;
@@ -118,6 +119,18 @@ static void a_target_that_talks_and_takes_nothing_is_given_up(void **state)
     pair_end(&p);
     pair_check(&p);
     pair_close(&p);
+}
+
+static void a_target_that_talks_and_takes_nothing_is_given_up(void **state)
+{
+    (void)state;
+    expect_given_up(VFM_STAGE_PRE_COPY, false);
+}
+
+static void a_target_that_is_busy_for_ever_is_given_up(void **state)
+{
+    (void)state;
+    expect_given_up(VFM_STAGE_LOADED, true);
 }
 
 /* A target whose source goes on and on after the failure. */
@@ -167,6 +180,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_source_gets_its_turn_while_its_target_talks),
         cmocka_unit_test(a_target_that_talks_and_takes_nothing_is_given_up),
+        cmocka_unit_test(a_target_that_is_busy_for_ever_is_given_up),
         cmocka_unit_test(
             a_target_that_failed_gets_its_turn_while_its_source_talks),
         cmocka_unit_test(a_target_hears_why_its_source_gave_up),
