@@ -54,10 +54,11 @@ static int target_listen(struct vfm_migration *m, struct vfm_error *err)
     int ret = m->target.stream_over ? 0 : -ENODATA;
 
     for (unsigned int n = 0; ret == 0 && n < FILLS_MAX; n++) {
-        ret = message_next(&m->inbox, &msg, err);
-        if (ret == 1 && msg.type == MESSAGE_FAILED)
-            return talk_failure(m, &msg, err);
-        ret = ret == 0 ? talk_fill(m, err) : ret < 0 ? ret : 0;
+        while ((ret = message_next(&m->inbox, &msg, err)) == 1)
+            if (msg.type == MESSAGE_FAILED)
+                return talk_failure(m, &msg, err);
+        if (ret == 0)
+            ret = talk_fill(m, err);
     }
     return ret == -EAGAIN ? 0 : ret;
 }
