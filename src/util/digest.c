@@ -5,6 +5,7 @@
  * business of those who call.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include <xxhash.h>
 #ifdef HAVE_XXH_DISPATCH
@@ -38,6 +39,14 @@ void digest_free(struct digest *digest)
 void digest_update(struct digest *digest, const void *data, size_t len)
 {
     XXH3_128bits_update(state(digest), data, len);
+}
+
+void digest_of(const void *data, size_t len, uint8_t digest[DIGEST_BYTES])
+{
+    XXH128_canonical_t canonical;
+
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, len));
+    memcpy(digest, canonical.digest, DIGEST_BYTES);
 }
 
 void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE])

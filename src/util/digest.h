@@ -8,6 +8,7 @@
  */
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* 32 hexadecimal digits, as the reference implementation prints them, and
  * the terminating zero. */
@@ -21,6 +22,10 @@ struct digest *digest_new(void);
 void digest_free(struct digest *digest);
 
 void digest_update(struct digest *digest, const void *data, size_t len);
+
+/* Of @len bytes in one piece, most significant byte first. */
+#define DIGEST_BYTES 16
+void digest_of(const void *data, size_t len, uint8_t digest[DIGEST_BYTES]);
 
 /* The digest of all bytes so far; more may follow. */
 void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE]);
