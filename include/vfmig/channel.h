@@ -283,6 +283,9 @@ int vfm_channel_wait(struct vfm_channel *ch, short events, int64_t deadline,
 void vfm_channel_set_max_bandwidth(struct vfm_channel *ch,
                                    uint64_t bytes_per_second);
 
+/* The limit in force; 0: none. */
+uint64_t vfm_channel_max_bandwidth(const struct vfm_channel *ch);
+
 /* Bytes that vfm_channel_send() took and vfm_channel_recv() gave. */
 uint64_t vfm_channel_bytes_sent(const struct vfm_channel *ch);
 uint64_t vfm_channel_bytes_received(const struct vfm_channel *ch);

@@ -19,7 +19,7 @@
 #include "util/error.h"
 
 /* More buffers than this are sent with the next call. */
-#define SEND_IOV_MAX 64
+#define SEND_IOV_MAX 256
 
 int channel_new(const struct channel_ops *ops, int fd, const char *name,
                 const struct vfm_channel_options *opts,
@@ -225,6 +225,11 @@ void vfm_channel_close(struct vfm_channel *ch)
 bool vfm_channel_is_duplex(const struct vfm_channel *ch)
 {
     return ch->duplex;
+}
+
+uint64_t vfm_channel_max_bandwidth(const struct vfm_channel *ch)
+{
+    return ch->limit.rate;
 }
 
 void vfm_channel_set_max_bandwidth(struct vfm_channel *ch,
