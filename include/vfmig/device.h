@@ -20,7 +20,8 @@
  *                          lost, and every later call fails the same way
  *              -EPROTO     the device's answer makes no sense; likewise lost
  *              -ENOTCONN   the connection to the device is gone
- *              -EBUSY      a migration is waiting for the device's answer
+ *              -EBUSY      a migration is waiting for the device's answer; not
+ *                          to accesses to regions, which never mind
  * Ownership  Pointers passed in are borrowed for the call.  A handle is freed
  *            by vfm_device_close() and by nothing else.
  *            While a migration has the device, leave it the session and the
@@ -245,7 +246,9 @@ int vfm_device_precopy_info(struct vfm_device *dev,
 
 /* Reads or writes @len bytes of region @region (the numbers of
  * VFIO_DEVICE_GET_REGION_INFO: 0 to 5 the BARs, 7 configuration space) at
- * @offset, all of them.  Returns 0, or what the device answered. */
+ * @offset, all of them, and waits for the device.  A VMM may do that for its
+ * guest at any time, between the dispatches of a migration too.  Returns 0, or
+ * what the device answered. */
 int vfm_device_region_read(struct vfm_device *dev, uint32_t region,
                            uint64_t offset, void *buf, size_t len,
                            struct vfm_error *err);

@@ -27,7 +27,23 @@ enum device_op {
     DEVICE_PRECOPY_INFO, /* out: precopy */
     DEVICE_REGION_READ,  /* in: region, offset, buf, len; out: *buf */
     DEVICE_REGION_WRITE, /* in: region, offset, data, len */
+    DEVICE_LOG_START,    /* in: ranges, num_ranges */
+    DEVICE_LOG_STOP,     /* */
+    DEVICE_LOG_REPORT,   /* in: mark, opaque */
 };
+
+/* Addresses that a device uses: @length bytes from @address on. */
+struct device_range {
+    uint64_t address;
+    uint64_t length;
+};
+
+/* Told of pages that the device has written, as vfm_dirty_mark() is. */
+typedef void device_mark_fn(void *opaque, uint64_t address, uint64_t page_size,
+                            const uint64_t *bitmap, uint64_t num_pages);
+
+/* Told of a range that the device can write to. */
+typedef void device_reach_fn(void *opaque, uint64_t address, uint64_t length);
 
 struct device_call {
     enum device_op op;
@@ -39,6 +55,11 @@ struct device_call {
     void *buf;        /* must stay until the call is finished */
     const void *data; /* likewise */
     size_t len;       /* any; the backend cuts it to what the device takes */
+
+    const struct device_range *ranges; /* must stay, too */
+    size_t num_ranges;
+    device_mark_fn *mark; /* called until the call is finished */
+    void *opaque;
 };
 
 /*
@@ -85,6 +106,15 @@ struct device_ops {
      * and what was written. */
     void (*end_session)(struct vfm_device *dev);
 
+    /* Reads or writes @len bytes of a region, all of them, and waits for it; a
+     * call may be under way meanwhile, and goes on undisturbed. */
+    int (*access)(struct vfm_device *dev, bool write, uint32_t region,
+                  uint64_t offset, void *buf, size_t len,
+                  struct vfm_error *err);
+
+    /* Tells of all that the device can write to. */
+    void (*reach)(struct vfm_device *dev, device_reach_fn *each, void *opaque);
+
     /* Says what to poll for so that what is under way can go on, and at
      * which time (monotonic, ns; CLOCK_NEVER) to come back at the latest.
      * Stores up to DEVICE_MAX_FDS entries and returns how many.  An entry
@@ -100,7 +130,7 @@ struct device_ops {
     void (*close)(struct vfm_device *dev);
 };
 
-#define DEVICE_MAX_FDS 2
+#define DEVICE_MAX_FDS 3
 
 /* What is under way. */
 enum device_phase {
@@ -212,6 +242,12 @@ static inline bool device_is_busy(const struct vfm_device *dev)
 static inline int device_check(struct vfm_device *dev, struct vfm_error *err)
 {
     return dev->ops->check(dev, err);
+}
+
+static inline void device_reach(struct vfm_device *dev, device_reach_fn *each,
+                                void *opaque)
+{
+    dev->ops->reach(dev, each, opaque);
 }
 
 static inline int device_wait_fds(struct vfm_device *dev, struct pollfd *fds,

@@ -152,30 +152,14 @@ int vfm_device_region_read(struct vfm_device *dev, uint32_t region,
                            uint64_t offset, void *buf, size_t len,
                            struct vfm_error *err)
 {
-    struct device_call call = {
-        .op = DEVICE_REGION_READ,
-        .region = region,
-        .offset = offset,
-        .buf = buf,
-        .len = len,
-    };
-
-    return make_call(dev, &call, err);
+    return dev->ops->access(dev, false, region, offset, buf, len, err);
 }
 
 int vfm_device_region_write(struct vfm_device *dev, uint32_t region,
                             uint64_t offset, const void *buf, size_t len,
                             struct vfm_error *err)
 {
-    struct device_call call = {
-        .op = DEVICE_REGION_WRITE,
-        .region = region,
-        .offset = offset,
-        .data = buf,
-        .len = len,
-    };
-
-    return make_call(dev, &call, err);
+    return dev->ops->access(dev, true, region, offset, (void *)buf, len, err);
 }
 
 ssize_t vfm_device_read(struct vfm_device *dev, void *buf, size_t len,

@@ -33,6 +33,15 @@ static void describe(const struct device_call *call, char *text, size_t size)
     case DEVICE_PRECOPY_INFO:
         snprintf(text, size, "tell what is left to pre-copy");
         break;
+    case DEVICE_LOG_START:
+        snprintf(text, size, "log what it writes");
+        break;
+    case DEVICE_LOG_STOP:
+        snprintf(text, size, "stop logging");
+        break;
+    case DEVICE_LOG_REPORT:
+        snprintf(text, size, "tell what it wrote");
+        break;
     case DEVICE_REGION_READ:
     case DEVICE_REGION_WRITE:
     default:
@@ -68,20 +77,27 @@ static int send_call(struct client *c, enum vfu_command command,
     return client_send(c, &k->req, command, parts, num_parts, NULL, 0);
 }
 
-static int send_feature(struct client *c, uint32_t flags, const void *data,
-                        size_t size, size_t answer_size)
+int call_send_parts(struct client *c, uint32_t flags, struct iovec *parts,
+                    int num_parts, size_t answer_size)
 {
-    size_t larger = size > answer_size ? size : answer_size;
-    struct vfu_feature feature = {
-        .argsz = (uint32_t)(sizeof(feature) + larger),
-        .flags = flags,
-    };
-    struct iovec parts[] = {
-        { &feature, sizeof(feature) },
-        { (void *)data, size },
-    };
+    struct vfu_feature feature = { .flags = flags };
+    size_t size = 0;
 
-    return send_call(c, VFU_DEVICE_FEATURE, parts, 2);
+    for (int i = 1; i < num_parts; i++)
+        size += parts[i].iov_len;
+    if (size < answer_size)
+        size = answer_size;
+    feature.argsz = (uint32_t)(sizeof(feature) + size);
+    parts[0] = (struct iovec){ &feature, sizeof(feature) };
+    return send_call(c, VFU_DEVICE_FEATURE, parts, num_parts);
+}
+
+int call_send_feature(struct client *c, uint32_t flags, const void *data,
+                      size_t size, size_t answer_size)
+{
+    struct iovec parts[] = { { 0 }, { (void *)data, size } };
+
+    return call_send_parts(c, flags, parts, 2, answer_size);
 }
 
 static int send_state(struct client *c)
@@ -91,8 +107,8 @@ static int send_state(struct client *c)
         .data_fd = UINT32_MAX,
     };
 
-    return send_feature(c, UAPI_FEATURE_SET | UAPI_FEATURE_DEVICE_STATE, &state,
-                        sizeof(state), sizeof(state));
+    return call_send_feature(c, UAPI_FEATURE_SET | UAPI_FEATURE_DEVICE_STATE,
+                             &state, sizeof(state), sizeof(state));
 }
 
 static int send_precopy_info(struct client *c)
@@ -160,17 +176,25 @@ static int send_op(struct client *c)
     case DEVICE_SET_STATE:
         return send_state(c);
     case DEVICE_GET_STATE:
-        return send_feature(c, UAPI_FEATURE_GET | UAPI_FEATURE_DEVICE_STATE,
-                            NULL, 0, sizeof(struct vfu_feature_device_state));
+        return call_send_feature(
+            c, UAPI_FEATURE_GET | UAPI_FEATURE_DEVICE_STATE, NULL, 0,
+            sizeof(struct vfu_feature_device_state));
     case DEVICE_RESET:
         return send_call(c, VFU_DEVICE_RESET, NULL, 0);
     case DEVICE_DATA_SIZE:
         if (!c->dev->info.has_data_size)
             return -EOPNOTSUPP;
-        return send_feature(c, UAPI_FEATURE_GET | UAPI_FEATURE_DATA_SIZE, NULL,
-                            0, sizeof(uint64_t));
+        return call_send_feature(c, UAPI_FEATURE_GET | UAPI_FEATURE_DATA_SIZE,
+                                 NULL, 0, sizeof(uint64_t));
     case DEVICE_PRECOPY_INFO:
         return send_precopy_info(c);
+    case DEVICE_LOG_START:
+        return log_send_start(c);
+    case DEVICE_LOG_STOP:
+        return call_send_feature(c, UAPI_FEATURE_SET | UAPI_FEATURE_LOG_STOP,
+                                 NULL, 0, 0);
+    case DEVICE_LOG_REPORT:
+        return log_send_report(c);
     case DEVICE_REGION_READ:
         return send_region_read(c);
     case DEVICE_REGION_WRITE:
@@ -258,6 +282,11 @@ static int take_op(struct client *c, struct device_call *call)
     case DEVICE_REGION_READ:
     case DEVICE_REGION_WRITE:
         return take_piece(c, call);
+    case DEVICE_LOG_START:
+        return log_take_start(c);
+    case DEVICE_LOG_REPORT:
+        return log_take_report(c);
+    case DEVICE_LOG_STOP:
     case DEVICE_RESET:
     default:
         return 0;
@@ -280,13 +309,19 @@ static int judge_refusal(struct client *c, const struct device_call *call,
 
 static void end_call(struct client *c)
 {
+    /* Whatever the server said to that, nobody asks any more. */
+    if (c->call.call->op == DEVICE_LOG_STOP)
+        log_stopped(c);
     free(c->call.buf);
     c->call.buf = NULL;
     c->call.call = NULL;
 }
 
-static bool is_empty(const struct device_call *call)
+/* Whether there is nothing that the server need be asked. */
+static bool is_empty(const struct client *c, const struct device_call *call)
 {
+    if (call->op == DEVICE_LOG_REPORT)
+        return c->call.req.command == 0;
     return (call->op == DEVICE_REGION_READ ||
             call->op == DEVICE_REGION_WRITE) &&
            call->len == 0;
@@ -304,7 +339,7 @@ int call_start(struct vfm_device *dev, struct device_call *call,
     k->req = (struct request){ .buf = k->reply, .cap = sizeof(k->reply) };
     k->done = 0;
     ret = c->lost.code;
-    if (ret == 0 && !is_empty(call))
+    if (ret == 0 && (call->op == DEVICE_LOG_REPORT || !is_empty(c, call)))
         ret = send_op(c);
     if (ret < 0) {
         end_call(c);
@@ -324,7 +359,7 @@ int call_finish(struct vfm_device *dev, struct device_call *call,
     if (c->call.req.outstanding)
         return -EAGAIN;
 
-    if (!c->call.req.answered && !is_empty(call))
+    if (!c->call.req.answered && !is_empty(c, call))
         ret = c->lost.code;
     else if (c->call.req.error < 0)
         ret = judge_refusal(c, call, c->call.req.error);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "backend/vfio-user/client.h"
@@ -239,6 +240,7 @@ static void end_reply(struct client *c, struct wire *w)
     if (req->is_data)
         c->progress = clock_now();
     c->news = true;
+    c->replies++;
     if (req->done != NULL)
         req->done(c, req);
 }
@@ -471,6 +473,11 @@ struct client *client_new(int fd, const struct settings *settings)
         return NULL;
     c->settings = *settings;
     c->poll_fd = -1;
+    c->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (c->news_fd < 0) {
+        free(c);
+        return NULL;
+    }
     wire_init(&c->main, fd);
     wire_init(&c->twin, -1);
     for (int i = 0; i < UAPI_NUM_REGIONS; i++)
@@ -491,5 +498,7 @@ void client_free(struct client *c)
     free(c->dma_buf[1]);
     free(c->call.buf);
     reader_free(c);
+    memory_free(c);
+    close(c->news_fd);
     free(c);
 }

@@ -15,6 +15,7 @@
  *   call.c     the calls of struct device_ops
  *   reader.c   the saving session      writer.c  the loading session
  *   memory.c   DMA mappings            irq.c     interrupts
+ *   log.c      what was written        access.c  accesses to regions
  *   region.c   mappable areas          ops.c     the vtable, polling
  *
  * Two kinds of failure are kept apart throughout.  A server that refuses a
@@ -48,6 +49,11 @@
 /* A message above 36,544 bytes can arrive in pieces, which some servers
  * mistake for messages. */
 #define MAX_REGION_WRITE        (UINT32_C(32) << 10)
+
+/* The largest piece of memory in one mapping, and the most of these: the report
+ * of one is a message of 512 KiB. */
+#define MAX_DMA_MAP             (UINT64_C(16) << 30)
+#define MAX_DMA_MAPS            65535
 
 /* What we tell the server to keep to. */
 #define CLIENT_MAX_MSG_FDS      8
@@ -138,15 +144,39 @@ struct writer {
     struct vfm_error failure;
 };
 
+/*
+ * Memory that the device can reach, as one message mapped it: what is larger
+ * than MAX_DMA_MAP is mapped in pieces, whose bitmaps fit into a message.
+ */
+struct dma_mapping {
+    uint64_t iova;
+    uint64_t size;
+    uint64_t whole_iova; /* what the caller mapped, of which this is a piece */
+    uint64_t whole_size;
+    bool by_message; /* has no descriptor: we perform the accesses */
+    bool can_write;
+    bool is_gone;      /* unmapped while the log is on, and written nobody knows
+                        * where */
+    uint64_t *written; /* by_message, while the log is on: a bit per page */
+};
+
+struct dma_log {
+    struct dma_mapping *mappings;
+    size_t count;
+    size_t size; /* of the array */
+    bool is_on;
+    uint64_t page_size; /* that the server chose */
+};
+
 /* The call of struct device_ops that is under way. */
 struct client_call {
     struct device_call *call; /* NULL: none */
     struct request req;
     uint8_t reply[64];
 
-    /* Accesses to regions go piece by piece. */
+    /* Accesses to regions go piece by piece, and so do reports. */
     uint8_t *buf;
-    size_t done;
+    size_t done; /* bytes; mappings */
     uint32_t piece;
 };
 
@@ -163,8 +193,11 @@ struct client {
     uint16_t next_id;
     int64_t progress; /* when data last came in */
     size_t progress_mark;
-    bool news;       /* a reply came since the last wait_fds() */
-    bool wants_room; /* a write found none */
+    bool news;        /* a reply came since the last wait_fds() */
+    bool wants_room;  /* a write found none */
+    uint64_t replies; /* so far */
+    int news_fd;      /* an eventfd, readable if there is news and nobody was
+                       * about to look for it */
 
     /* Why the connection is over; code is 0 while it is not. */
     struct vfm_error lost;
@@ -184,6 +217,8 @@ struct client {
     size_t dma_cap[2];
 
     int region_fds[UAPI_NUM_REGIONS];
+
+    struct dma_log log;
 
     struct client_call call;
     struct reader reader;
@@ -282,6 +317,36 @@ int call_finish(struct vfm_device *dev, struct device_call *call,
 
 /* Whether a change of state is under way. */
 bool call_is_set_state(const struct client *c);
+
+/* access.c */
+int access_region(struct vfm_device *dev, bool write, uint32_t region,
+                  uint64_t offset, void *buf, size_t len,
+                  struct vfm_error *err);
+
+/* memory.c */
+void memory_reach(struct vfm_device *dev, device_reach_fn *each, void *opaque);
+void memory_free(struct client *c);
+
+/* log.c: sends a log call, or takes its answer, as call.c does for others. */
+int log_send_start(struct client *c);
+int log_send_report(struct client *c);
+int log_take_start(struct client *c);
+/* Returns 0 when all mappings have reported, or -EAGAIN: the next was asked. */
+int log_take_report(struct client *c);
+/* It is over, by the device's will or by an error. */
+void log_stopped(struct client *c);
+/* A mapping is new, or about to go. */
+int log_add(struct client *c, struct dma_mapping *mapping);
+void log_drop(struct client *c, struct dma_mapping *mapping);
+/* We write for the device. */
+void log_note_write(struct client *c, uint64_t iova, uint64_t len);
+
+/* call.c: sends a feature of @flags with the data in @parts, where the first
+ * place is kept free; room for an answer of @answer_size. */
+int call_send_feature(struct client *c, uint32_t flags, const void *data,
+                      size_t size, size_t answer_size);
+int call_send_parts(struct client *c, uint32_t flags, struct iovec *parts,
+                    int num_parts, size_t answer_size);
 
 /* reader.c */
 ssize_t reader_peek(struct vfm_device *dev, const void **data,

@@ -108,6 +108,7 @@ static int serve_write(struct client *c, struct wire *w,
     if (c->dma_ops.write == NULL)
         return answer(c, w, -EFAULT, NULL, NULL, 0);
 
+    log_note_write(c, access->iova, access->count);
     ret = c->dma_ops.write(c->dma_opaque, access->iova, data, access->count);
     return answer(c, w, ret, access, NULL, 0);
 }

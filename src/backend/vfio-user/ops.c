@@ -4,6 +4,7 @@
  * The backend's vtable, and how its owner waits.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "backend/vfio-user/client.h"
 
@@ -23,6 +24,7 @@ static int wait_fds(struct vfm_device *dev, struct pollfd *fds,
                     int64_t *deadline)
 {
     struct client *c = device_client(dev);
+    uint64_t count;
     int n;
 
     client_pump(c);
@@ -30,6 +32,9 @@ static int wait_fds(struct vfm_device *dev, struct pollfd *fds,
     if (c->news)
         *deadline = 0;
     c->news = false;
+    if (read(c->news_fd, &count, sizeof(count)) < 0)
+        count = 0; /* nobody took a reply out of turn */
+    fds[n++] = (struct pollfd){ .fd = c->news_fd, .events = POLLIN };
     return n;
 }
 
@@ -55,6 +60,8 @@ const struct device_ops vfio_user_ops = {
     .write = writer_write,
     .flush = writer_flush,
     .end_session = end_session,
+    .access = access_region,
+    .reach = memory_reach,
     .wait_fds = wait_fds,
     .check = check,
     .close = close_client,

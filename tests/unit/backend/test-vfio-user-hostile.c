@@ -321,7 +321,7 @@ static void an_idle_device_notices_that_its_server_is_gone(void **state)
 
     (void)state;
     device_wait_fds(dev, fds, &deadline); /* takes the news of the opening */
-    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
     assert_int_equal(deadline, INT64_MAX);
     assert_int_equal(poll(fds, 1, 0), 0);
     fake_hang_up(&f);
@@ -698,7 +698,7 @@ static void who_asks_without_listening_is_heard_no_more(void **state)
     for (int i = 0; i < 100; i++)
         assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
     assert_true(answered > 0 && answered < limit);
-    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
     assert_int_equal(fds[0].events, POLLOUT);
     vfm_device_close(dev);
     fake_stop(&f);
@@ -723,7 +723,7 @@ static void refusals_that_nobody_reads_are_not_hoarded(void **state)
     while (asked < limit && (fds[0].events & POLLIN) != 0) {
         fake_send(&f, &ask, sizeof(ask));
         assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
-        assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+        assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
         asked++;
     }
     assert_true(asked > 100 && asked < limit);
@@ -768,7 +768,7 @@ static void deadlines_are_told_to_the_caller(void **state)
     device_wait_fds(dev, fds, &deadline);
     now = clock_now();
     assert_int_equal(device_call_start(dev, &call, NULL), 0);
-    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
     assert_int_equal(deadline, now + 60 * NS_PER_SEC);
     assert_int_equal(fds[0].events, POLLIN);
     vfm_device_close(dev);

@@ -582,7 +582,7 @@ static void commands_on_the_twin_socket_are_answered_there(void **state)
 
     (void)state;
     memcpy(guest, "abcdefgh", 8);
-    assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 3);
     assert_int_equal(poll(&pollfd, 1, 0), 0);
     fake_send_twin(&f, &c, 32);
     assert_int_equal(poll(&pollfd, 1, 0), 1);
@@ -615,7 +615,7 @@ static void a_twin_socket_may_close_alone(void **state)
     close(f.twin);
     f.twin = -1;
     assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
-    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
     assert_int_equal(vfm_device_data_size(dev, &bytes, NULL), 0);
     close_both(&f, dev);
 }

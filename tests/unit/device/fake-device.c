@@ -29,6 +29,9 @@ const char *fake_op_name(enum fake_op op)
         [FAKE_PRECOPY_INFO] = "precopy info",
         [FAKE_REGION_READ] = "region read",
         [FAKE_REGION_WRITE] = "region write",
+        [FAKE_LOG_START] = "log start",
+        [FAKE_LOG_STOP] = "log stop",
+        [FAKE_LOG_REPORT] = "log report",
         [FAKE_PEEK] = "peek",
         [FAKE_WRITE] = "write",
         [FAKE_FLUSH] = "flush",
@@ -171,6 +174,26 @@ static int access_region(struct fake_device *f, struct device_call *call)
     return 0;
 }
 
+static int report_log(struct fake_device *f, const struct device_call *call,
+                      int ret)
+{
+    if (!f->logs)
+        return -EINVAL;
+    if (ret == 0)
+        call->mark(call->opaque, 0, 4096, f->wrote, FAKE_LOG_PAGES);
+    memset(f->wrote, 0, sizeof(f->wrote));
+    return ret;
+}
+
+static int set_log(struct fake_device *f, bool on)
+{
+    if (f->logs == on)
+        return -EINVAL;
+    f->logs = on;
+    memset(f->wrote, 0, sizeof(f->wrote));
+    return 0;
+}
+
 /* Does what @call asks for, or fails. */
 static int act(struct fake_device *f, struct device_call *call)
 {
@@ -180,9 +203,14 @@ static int act(struct fake_device *f, struct device_call *call)
         return set_state(f, call->state, fault);
     if (call->op == DEVICE_RESET)
         return reset(f, fault);
+    if (call->op == DEVICE_LOG_REPORT)
+        return report_log(f, call, fault != NULL ? fault->error : 0);
     if (fault != NULL && fault->error != 0)
         return fault->error;
     switch (call->op) {
+    case DEVICE_LOG_START:
+    case DEVICE_LOG_STOP:
+        return set_log(f, call->op == DEVICE_LOG_START);
     case DEVICE_GET_STATE:
         call->state = fault != NULL ? fault->state : f->state;
         return 0;
@@ -194,6 +222,7 @@ static int act(struct fake_device *f, struct device_call *call)
     case DEVICE_REGION_READ:
     case DEVICE_REGION_WRITE:
         return access_region(f, call);
+    case DEVICE_LOG_REPORT:
     case DEVICE_SET_STATE:
     case DEVICE_RESET:
     default:
@@ -273,6 +302,31 @@ int fake_session_failed(struct fake_device *f, enum fake_op op, int ret,
     return say(f, op, ret, err);
 }
 
+static int access_now(struct vfm_device *dev, bool write, uint32_t region,
+                      uint64_t offset, void *buf, size_t len,
+                      struct vfm_error *err)
+{
+    struct fake_device *f = dev->backend;
+    struct device_call call = {
+        .op = write ? DEVICE_REGION_WRITE : DEVICE_REGION_READ,
+        .region = region,
+        .offset = offset,
+        .buf = buf,
+        .data = buf,
+        .len = len,
+    };
+
+    return say(f, (enum fake_op)call.op, act(f, &call), err);
+}
+
+static void reach(struct vfm_device *dev, device_reach_fn *each, void *opaque)
+{
+    const struct fake_device *f = dev->backend;
+
+    if (f->reach > 0)
+        each(opaque, 0, f->reach);
+}
+
 static int wait_fds(struct vfm_device *dev, struct pollfd *fds,
                     int64_t *deadline)
 {
@@ -316,6 +370,8 @@ static const struct device_ops fake_ops = {
     .write = session_write,
     .flush = session_flush,
     .end_session = session_over,
+    .access = access_now,
+    .reach = reach,
     .wait_fds = wait_fds,
     .check = check,
     .close = close_backend,

@@ -26,6 +26,9 @@ enum fake_op {
     FAKE_PRECOPY_INFO = DEVICE_PRECOPY_INFO,
     FAKE_REGION_READ = DEVICE_REGION_READ,
     FAKE_REGION_WRITE = DEVICE_REGION_WRITE,
+    FAKE_LOG_START = DEVICE_LOG_START,
+    FAKE_LOG_STOP = DEVICE_LOG_STOP,
+    FAKE_LOG_REPORT = DEVICE_LOG_REPORT,
     FAKE_PEEK,
     FAKE_WRITE,
     FAKE_FLUSH,
@@ -59,6 +62,7 @@ enum fake_content {
     FAKE_LOADED,   /* what came from the other side */
 };
 
+#define FAKE_LOG_PAGES   1024
 #define FAKE_CONFIG_SIZE 4096
 #define FAKE_BAR_SIZE    4096
 
@@ -93,6 +97,11 @@ struct fake_device {
     unsigned int dies_at;   /* that call, of any kind, and all later ones fail;
                              * 0: it lives */
     struct fake_fault faults[FAKE_FAULTS];
+    uint64_t reach; /* bytes from address 0 on that it can write to */
+    /* It wrote these pages: told by the next report, which forgets them, even
+     * if it fails. */
+    uint64_t wrote[FAKE_LOG_PAGES / 64];
+    bool logs;
     uint32_t bar_of_msix;
     uint8_t config[FAKE_CONFIG_SIZE];
     uint8_t bar[FAKE_BAR_SIZE];
