@@ -125,7 +125,8 @@ static int take_section(struct builder *b, const struct vfm_stream_event *ev,
 {
     if (ev->section.kind == VFM_SECTION_KIND_RAM)
         b->index->has_ram = true;
-    if (ev->section.kind == VFM_SECTION_KIND_OTHER)
+    if (ev->section.kind == VFM_SECTION_KIND_OTHER ||
+        ev->section.kind == VFM_SECTION_KIND_BLOB)
         return add_of_section(b, OBJECT_SECTION, ev, err);
     if (ev->section.kind == VFM_SECTION_KIND_VFIO &&
         ev->section.type == VFM_SECTION_START)
@@ -167,6 +168,7 @@ static int take(struct builder *b, const struct vfm_stream_event *ev,
         ret = add_of_section(b, OBJECT_CONFIG, ev, err);
         return ret < 0 ? ret : take_piece(b, OBJECT_CONFIG, ev, err);
     case VFM_STREAM_OPAQUE:
+    case VFM_STREAM_BLOB_DATA:
         return take_piece(b, OBJECT_SECTION, ev, err);
     default:
         return 0;

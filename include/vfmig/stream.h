@@ -69,6 +69,7 @@ enum vfm_section_kind {
     VFM_SECTION_KIND_OTHER, /* opaque; only FULL sections can be passed over */
     VFM_SECTION_KIND_RAM,   /* "ram" */
     VFM_SECTION_KIND_VFIO,  /* "<device>/vfio" or "vfio" */
+    VFM_SECTION_KIND_BLOB,  /* "<name>/vfmig-blob": see <vfmig/blob.h> */
 };
 
 struct vfm_stream_section {
@@ -110,6 +111,13 @@ enum vfm_stream_event_type {
     VFM_STREAM_RAM_ZERO,   /* a page of zeroes */
     VFM_STREAM_RAM_XBZRLE, /* data, len: the delta, encoded */
     VFM_STREAM_RAM_FLUSH,  /* wait for a SYNC on every multifd channel */
+
+    /* A blob.  BEGIN (u.blob), then u.blob.size bytes in any number of DATA
+     * events, none if 0; END has the XXH3-128 digest of these in data, len: 16
+     * bytes.  Whether it is right is the caller's to compare. */
+    VFM_STREAM_BLOB_BEGIN,
+    VFM_STREAM_BLOB_DATA,
+    VFM_STREAM_BLOB_END,
 
     /* A piece of the body of a section of kind OTHER in data, len. */
     VFM_STREAM_OPAQUE,
@@ -158,6 +166,10 @@ struct vfm_stream_event {
             uint64_t address; /* in the block; BLOCK: its guest physical
                                * address, if the stream tells it */
         } ram;
+        struct {
+            uint64_t size;      /* of the whole */
+            uint64_t remaining; /* of it, after this event */
+        } blob;
         const char *warning;
         uint64_t reserved[16]; /* room for kinds to come */
     } u;
@@ -184,6 +196,9 @@ struct vfm_decoder_options {
     /* Missing parts that QEMU only sends to old machine types. */
     bool require_configuration;
     bool require_vmdescription;
+
+    /* The longest blob.  Nothing is allocated by it.  64 MiB. */
+    uint64_t max_blob;
 };
 
 struct vfm_decoder;

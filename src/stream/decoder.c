@@ -19,6 +19,7 @@
 #define MAX_VFIO_DATA     (UINT64_C(1) << 30)
 #define MAX_VMDESCRIPTION ((size_t)16 << 20)
 #define MAX_HELD          ((size_t)16 << 20)
+#define MAX_BLOB          (UINT64_C(64) << 20)
 #define PAGE_SIZE_DEFAULT 4096
 #define PAGE_SIZE_MIN     1024
 #define PAGE_SIZE_MAX     (1 << 20)
@@ -40,6 +41,9 @@ static const char *const event_names[] = {
     [VFM_STREAM_RAM_ZERO] = "RAM_ZERO",
     [VFM_STREAM_RAM_XBZRLE] = "RAM_XBZRLE",
     [VFM_STREAM_RAM_FLUSH] = "RAM_FLUSH",
+    [VFM_STREAM_BLOB_BEGIN] = "BLOB_BEGIN",
+    [VFM_STREAM_BLOB_DATA] = "BLOB_DATA",
+    [VFM_STREAM_BLOB_END] = "BLOB_END",
     [VFM_STREAM_OPAQUE] = "OPAQUE",
     [VFM_STREAM_EOF] = "EOF",
     [VFM_STREAM_VMDESCRIPTION] = "VMDESCRIPTION",
@@ -146,6 +150,8 @@ static int set_options(struct vfm_decoder *dec,
         o->max_vfio_data = MAX_VFIO_DATA;
     if (o->max_vmdescription == 0)
         o->max_vmdescription = MAX_VMDESCRIPTION;
+    if (o->max_blob == 0)
+        o->max_blob = MAX_BLOB;
     if (o->max_held == 0)
         o->max_held = MAX_HELD;
     /* Limits are added up; nobody has a quarter of the address space. */

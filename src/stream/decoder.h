@@ -12,6 +12,7 @@
  *   section.c  where a section begins and ends, which sections there are
  *   vfio.c     the body of a device's section
  *   ram.c      the body of RAM's section
+ *   blob.c     the body of a blob's
  *   held.c     bodies whose length is only known at the end of the stream
  */
 
@@ -112,6 +113,9 @@ struct vfm_decoder {
     uint64_t page_address;
     uint64_t page_offset; /* where the record began */
 
+    uint64_t blob_size; /* of the blob we are in */
+    uint64_t blob_remaining;
+
     uint64_t opaque_remaining;
     struct held held;
     struct vmdescription *sizes; /* once the held bytes are understood */
@@ -127,6 +131,7 @@ extern const struct step step_section_end;
 extern const struct step step_section_end_read;
 extern const struct step step_vfio_tag;
 extern const struct step step_ram_word;
+extern const struct step step_blob;
 extern const struct step step_opaque;
 
 /* Fails with "offset N: " and the rest; @offset is where the culprit is. */

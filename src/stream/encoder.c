@@ -216,6 +216,39 @@ void encode_vfio_config_load_ready(struct encoder *enc)
     put64(enc, VFIO_TAG_CONFIG_LOAD_READY, "the order to load configurations");
 }
 
+void encode_ram_blocks_head(struct encoder *enc, uint64_t total)
+{
+    if (total % RAM_PAGE_BYTES != 0)
+        fail(enc, -EINVAL, "the list of blocks");
+    put64(enc, total | RAM_FLAG_MEM_SIZE, "the list of blocks");
+}
+
+void encode_ram_block(struct encoder *enc, const char *name, uint64_t bytes)
+{
+    static const char what[] = "a block of memory";
+    size_t len = name_length(enc, name, what);
+
+    put8(enc, (uint8_t)len, what);
+    put_bytes(enc, name, len, what);
+    put64(enc, bytes, what);
+}
+
+void encode_ram_end(struct encoder *enc)
+{
+    put64(enc, RAM_FLAG_EOS, "the end of a part of memory");
+}
+
+void encode_blob_head(struct encoder *enc, uint64_t size)
+{
+    put64(enc, size, "a blob's length");
+}
+
+void encode_blob_digest(struct encoder *enc,
+                        const uint8_t digest[BLOB_DIGEST_BYTES])
+{
+    put_bytes(enc, digest, BLOB_DIGEST_BYTES, "a blob's digest");
+}
+
 void encode_eof(struct encoder *enc)
 {
     put8(enc, ITEM_EOF, "the end");

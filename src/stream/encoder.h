@@ -8,6 +8,8 @@
 
 #include <vfmig/stream.h>
 
+#include "stream/format.h"
+
 /*
  * Writes the small parts of a migration stream into a buffer.
  *
@@ -69,6 +71,18 @@ void encode_vfio_init_data_sent(struct encoder *enc);
 void encode_vfio_config_head(struct encoder *enc);
 /* Is the whole body of a FULL section. */
 void encode_vfio_config_load_ready(struct encoder *enc);
+
+/* The body of RAM's START section: this, the blocks, which have @total bytes,
+ * and encode_ram_end(). */
+void encode_ram_blocks_head(struct encoder *enc, uint64_t total);
+void encode_ram_block(struct encoder *enc, const char *name, uint64_t bytes);
+/* Ends the body of a RAM section. */
+void encode_ram_end(struct encoder *enc);
+
+/* @size bytes of the blob must follow, then their digest. */
+void encode_blob_head(struct encoder *enc, uint64_t size);
+void encode_blob_digest(struct encoder *enc,
+                        const uint8_t digest[BLOB_DIGEST_BYTES]);
 
 void encode_eof(struct encoder *enc);
 /* @len bytes of JSON must follow. */

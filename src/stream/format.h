@@ -40,9 +40,18 @@
 #define VFIO_SECTION_VERSION       1
 #define RAM_SECTION_VERSION        4
 
+/* What we write; what is read may have other pages. */
+#define RAM_PAGE_BYTES             4096
+
 /* The configuration record is PCI config space, an MSI-X table of at most
  * 2048 entries and a few words: below 40 KiB. */
 #define VFIO_CONFIG_MAX            65536
+
+/* A blob's section: its name, and in its body a length, so many bytes, and
+ * their digest. */
+#define BLOB_SECTION_SUFFIX        "/vfmig-blob"
+#define BLOB_HEAD_BYTES            8
+#define BLOB_DIGEST_BYTES          16
 
 /* Flags in the low bits of a RAM word. */
 #define RAM_FLAG_FULL              0x001

@@ -19,17 +19,23 @@ static const struct step step_version_warning;
 #define BEGIN_TAIL     8
 #define CONTINUE_BYTES 5
 
+/* Whether @name is @suffix with something in front of it. */
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t len = strlen(name);
+    size_t suffix_len = strlen(suffix);
+
+    return len > suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
+}
+
 static enum vfm_section_kind kind_of(const char *name)
 {
-    static const char suffix[] = "/vfio";
-    size_t len = strlen(name);
-
     if (strcmp(name, "ram") == 0)
         return VFM_SECTION_KIND_RAM;
-    if (strcmp(name, "vfio") == 0 ||
-        (len >= sizeof(suffix) &&
-         strcmp(name + len - (sizeof(suffix) - 1), suffix) == 0))
+    if (strcmp(name, "vfio") == 0 || has_suffix(name, "/vfio"))
         return VFM_SECTION_KIND_VFIO;
+    if (has_suffix(name, BLOB_SECTION_SUFFIX))
+        return VFM_SECTION_KIND_BLOB;
     return VFM_SECTION_KIND_OTHER;
 }
 
@@ -94,6 +100,10 @@ static int check_kind(struct vfm_decoder *dec, const struct section *new,
         return decoder_fail(dec, -ENOTSUP, dec->in.offset,
                             "section '%s' (START): what it holds is not known, "
                             "so neither is its length",
+                            new->name);
+    if (type == VFM_SECTION_START && new->kind == VFM_SECTION_KIND_BLOB)
+        return decoder_fail(dec, -EPROTO, dec->in.offset,
+                            "section '%s' (START): a blob comes in one piece",
                             new->name);
     if (type == VFM_SECTION_FULL && new->kind == VFM_SECTION_KIND_RAM)
         return decoder_fail(dec, -EPROTO, dec->in.offset,
@@ -181,6 +191,8 @@ static const struct step *body_step(const struct section *s)
         return &step_ram_word;
     case VFM_SECTION_KIND_VFIO:
         return &step_vfio_tag;
+    case VFM_SECTION_KIND_BLOB:
+        return &step_blob;
     case VFM_SECTION_KIND_OTHER:
         break;
     }
