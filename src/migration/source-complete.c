@@ -141,8 +141,7 @@ static void put_config(struct vfm_migration *m, const struct member *member)
     encode_section_begin(&box->head, VFM_SECTION_FULL, member->section_id,
                          member->section, 0, 1);
     encode_vfio_config_head(&box->head);
-    box->body = member->config.record;
-    box->body_len = member->config.record_len;
+    outbox_set_body(box, member->config.record, member->config.record_len);
     encode_vfio_end(&box->tail);
     encode_section_footer(&box->tail, member->section_id);
     m->source.turn++;
@@ -240,8 +239,7 @@ static int put_end(struct vfm_migration *m, struct vfm_error *err)
     outbox_begin(&m->outbox);
     encode_eof(&m->outbox.head);
     encode_vmdescription_head(&m->outbox.head, len);
-    m->outbox.body = m->source.text;
-    m->outbox.body_len = len;
+    outbox_set_body(&m->outbox, m->source.text, len);
     m->step = ENDING;
     return 0;
 }

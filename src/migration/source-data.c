@@ -22,8 +22,7 @@ int source_put_data(struct vfm_migration *m, struct member *member,
     if (!m->source.section_open)
         encode_section_continue(&box->head, type, member->section_id);
     encode_vfio_data_head(&box->head, (uint64_t)n);
-    box->body = data;
-    box->body_len = (size_t)n;
+    outbox_set_body(box, data, (size_t)n);
     if (type == VFM_SECTION_PART) {
         encode_vfio_end(&box->tail);
         encode_section_footer(&box->tail, member->section_id);
@@ -46,7 +45,7 @@ static void note_sent(struct vfm_migration *m)
     s->sent_ns += (uint64_t)(clock_now() - s->send_began_at);
     if (policy_rate_add(&s->link, s->sent_bytes, s->sent_ns))
         s->sent_bytes = s->sent_ns = 0;
-    member_note_data(s->sending, m->outbox.body, n,
+    member_note_data(s->sending, m->outbox.body->iov_base, n,
                      m->stage != VFM_STAGE_PRE_COPY);
     device_consume(s->sending->dev, n);
     s->sending = NULL;

@@ -21,8 +21,7 @@ static int say_hello(struct vfm_migration *m, struct vfm_error *err)
     if (ret < 0)
         return ret;
     outbox_begin(&m->outbox);
-    m->outbox.body = m->source.text;
-    m->outbox.body_len = len;
+    outbox_set_body(&m->outbox, m->source.text, len);
     m->step = SENDING;
     return 0;
 }

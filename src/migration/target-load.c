@@ -32,8 +32,7 @@ static int answer(struct vfm_migration *m, const struct vfm_error *refusal,
     if (ret < 0)
         return ret;
     outbox_begin(&m->outbox);
-    m->outbox.body = m->target.text;
-    m->outbox.body_len = len;
+    outbox_set_body(&m->outbox, m->target.text, len);
     m->target.refusal = *refusal;
     m->step = ANSWERING;
     return 0;

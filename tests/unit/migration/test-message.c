@@ -194,8 +194,7 @@ static void put_piece(const uint8_t *body, size_t len)
 {
     outbox_begin(&box);
     encode_header(&box.head);
-    box.body = body;
-    box.body_len = len;
+    outbox_set_body(&box, body, len);
     encode_section_footer(&box.tail, 9);
 }
 
