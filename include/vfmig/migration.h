@@ -4,15 +4,18 @@
 #define VFM_MIGRATION_H
 
 /*
- * A migration: the state of one or more devices goes from here over a channel
- * (a source) or comes from there (a target), and afterwards the devices run
- * at exactly one side.
+ * A migration: the state of one or more devices, and of the VM that they belong
+ * to, goes from here over a channel (a source) or comes from there (a target),
+ * and afterwards they run at exactly one side.
  *
  * A life:
  *
  *     vfm_migration_new()            source or target, on an open channel
  *     vfm_migration_add_device()     each device, under the name it has in
  *                                    the stream
+ *     vfm_migration_set_ram()        the memory, if it is to move as well,
+ *     vfm_migration_add_tracker()    who knows what is written to it,
+ *     vfm_migration_add_blob()       and what else the VMM has
  *     vfm_migration_run()            to the end, or
  *     vfm_migration_fd() and vfm_migration_dispatch() in a loop of one's own
  *     vfm_migration_get_outcome()    who owns the devices now
@@ -40,9 +43,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <vfmig/blob.h>
 #include <vfmig/channel.h>
 #include <vfmig/device.h>
+#include <vfmig/dirty.h>
 #include <vfmig/error.h>
+#include <vfmig/ram.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -73,16 +79,17 @@ enum vfm_peer {
 };
 
 enum vfm_stage {
-    VFM_STAGE_HELLO,    /* who are you, will it fit */
-    VFM_STAGE_SETUP,    /* devices to PRE_COPY; to RESUMING */
-    VFM_STAGE_PRE_COPY, /* the bulk, while the devices run */
-    VFM_STAGE_STOP,     /* the VM, then the devices (downtime begins) */
-    VFM_STAGE_COMPLETE, /* what is left, configuration, end of stream */
-    VFM_STAGE_CHECK,    /* the target verifies and lets the devices check */
-    VFM_STAGE_LOADED,   /* the target says so, the source hears it */
-    VFM_STAGE_YOURS,    /* the source gives the devices away */
-    VFM_STAGE_START,    /* the target runs them (downtime ends) */
-    VFM_STAGE_CLEANUP,  /* sessions closed, channel committed */
+    VFM_STAGE_HELLO,          /* who are you, will it fit */
+    VFM_STAGE_SETUP,          /* devices to PRE_COPY; to RESUMING */
+    VFM_STAGE_PRE_COPY,       /* the bulk, while the devices run */
+    VFM_STAGE_STOP,           /* the VM, then the devices (downtime begins) */
+    VFM_STAGE_PRE_SWITCHOVER, /* waits for vfm_migration_continue() */
+    VFM_STAGE_COMPLETE,       /* what is left, configuration, end of stream */
+    VFM_STAGE_CHECK,   /* the target verifies and lets the devices check */
+    VFM_STAGE_LOADED,  /* the target says so, the source hears it */
+    VFM_STAGE_YOURS,   /* the source gives the devices away */
+    VFM_STAGE_START,   /* the target runs them (downtime ends) */
+    VFM_STAGE_CLEANUP, /* sessions closed, channel committed */
     VFM_STAGE_DONE,
 };
 
@@ -143,6 +150,14 @@ struct vfm_migration_callbacks {
 
     /* May be NULL. */
     void (*event)(void *opaque, const struct vfm_event *event);
+
+    /* Source: the guest writes memory faster than it can be sent.  Slows it
+     * down: its processors are to rest @percent of the time.  Called with 20,
+     * then more in steps of 10 as long as that does not help, at most 99; with
+     * 0 when they may run freely again, which they also may once the VM was
+     * stopped.  A failure is told as a warning.  May be NULL: the guest is
+     * never slowed down. */
+    int (*slow_vm)(void *opaque, unsigned int percent, struct vfm_error *err);
 };
 
 /*
@@ -168,10 +183,11 @@ struct vfm_migration_options {
      * a target with a name here takes no other. */
     const char *machine;
 
-    /* How long the devices may be stopped; ms.  The source goes on in PRE_COPY
-     * until it estimates less.  Where no device can pre-copy, or none can tell
-     * how much is left, waiting would not help: it goes on at once and warns.
-     * Default 300. */
+    /* How long the VM may be stopped; ms.  The source goes on in PRE_COPY until
+     * it estimates less.  Where there is no memory to send and no device can
+     * pre-copy, or none can tell how much is left, waiting would not help: it
+     * goes on at once and warns.  Memory is never left to a stop that is
+     * estimated to take longer.  Default 300. */
     uint32_t downtime_limit_ms;
 
     /* How long to stay in PRE_COPY; ms.  What then: stop the devices
@@ -188,6 +204,15 @@ struct vfm_migration_options {
     /* The callbacks may be NULL; copied. */
     const struct vfm_migration_callbacks *callbacks;
     void *opaque;
+
+    /* Source: bytes per second that are sent while the VM runs; 0: no limit
+     * but the channel's.  Once it has stopped, what is left goes as fast as the
+     * link takes it. */
+    uint64_t max_bandwidth;
+
+    /* Source: wait in stage `pre-switchover`, the VM and its devices stopped,
+     * until vfm_migration_continue(). */
+    bool pause_before_switchover;
 };
 
 /*
@@ -224,6 +249,58 @@ int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
                              const char *id, struct vfm_error *err);
 
 /*
+ * Moves @ram too; once, and before the first dispatch only.  Both sides must
+ * have blocks of the same names and sizes; two vfmigs compare them before
+ * anything is sent.
+ *
+ * A source sends all of it while the VM runs, then, round after round, what was
+ * written meanwhile, until what is left fits into downtime_limit_ms.  A source
+ * that was given no tracker (vfm_migration_add_tracker()) knows nothing of what
+ * the processors write: all memory counts as written all the time.
+ *
+ * Returns 0, or -EBUSY: there is one already, or the migration has begun.
+ */
+int vfm_migration_set_ram(struct vfm_migration *m, struct vfm_ram *ram,
+                          struct vfm_error *err);
+
+/*
+ * Source: asks @tracker, too, what was written to memory.
+ *
+ * @dev NULL: by the processors and the VMM.  Else by this device of the
+ * migration, whose own log is then left alone.  Several may be given for
+ * either. A device that has neither a log nor a tracker may have written all
+ * that it can reach, at any time; a warning says so, and how much that is.
+ *
+ * A tracker that cannot be started for the processors is a failure of the
+ * migration; for a device, a warning.  One that fails to report is a warning,
+ * and all memory that it was started for counts as written.
+ *
+ * Returns 0.
+ *   -ENOENT       @dev is no device of this migration
+ *   -EBUSY        the migration has begun
+ *   -E2BIG        too many
+ */
+int vfm_migration_add_tracker(struct vfm_migration *m,
+                              struct vfm_dirty_tracker *tracker,
+                              const struct vfm_device *dev,
+                              struct vfm_error *err);
+
+/*
+ * Adds state of the VMM's own; @blob is copied.  Before the first dispatch
+ * only.  A source's blobs must all be known to the target; a target's that the
+ * source does not send are an error, too.
+ *
+ * Returns 0.
+ *   -EINVAL       a bad name, size or version, or a callback that this side
+ *                 needs is NULL
+ *   -EEXIST       the name is taken
+ *   -E2BIG        more than VFM_BLOBS_MAX, or unknown members are set
+ *   -EBUSY        the migration has begun
+ */
+int vfm_migration_add_blob(struct vfm_migration *m, const struct vfm_blob *blob,
+                           struct vfm_error *err);
+
+/*
  * Refuses the migration for @reason, which is copied, as long as it is there:
  * the first dispatch fails with -EBUSY and that sentence before anything is
  * touched.
@@ -253,6 +330,18 @@ int vfm_migration_dispatch(struct vfm_migration *m, struct vfm_error *err);
 
 /* Dispatches until it is over.  Returns 0 or the error. */
 int vfm_migration_run(struct vfm_migration *m, struct vfm_error *err);
+
+/* Goes on from stage `pre-switchover`; see pause_before_switchover.  Any time
+ * before it is reached will do, too.  Returns 0, or -EINVAL: this migration
+ * does not pause, or is over. */
+int vfm_migration_continue(struct vfm_migration *m, struct vfm_error *err);
+
+/* Change what the options said, from now on; for a source that is under way
+ * and does not converge. */
+void vfm_migration_set_downtime_limit(struct vfm_migration *m,
+                                      uint32_t downtime_limit_ms);
+void vfm_migration_set_max_bandwidth(struct vfm_migration *m,
+                                     uint64_t bytes_per_second);
 
 /*
  * Ends the migration as soon as possible: it fails with -ECANCELED and the
@@ -297,6 +386,33 @@ struct vfm_progress {
  * of the first version. */
 int vfm_migration_get_progress(const struct vfm_migration *m,
                                struct vfm_progress *progress);
+
+/*
+ * Figures of the memory; size as in struct vfm_progress.  All zero if there is
+ * none.
+ */
+struct vfm_ram_stats {
+    size_t size;
+
+    uint64_t bytes;               /* of all blocks */
+    uint64_t rounds;              /* the first takes all of them */
+    uint64_t normal_pages;        /* sent or loaded, with what they hold */
+    uint64_t zero_pages;          /* of zeroes: a few bytes each */
+    uint64_t wire_bytes;          /* what both took in the stream */
+    uint64_t stopped_pages;       /* of both, while the VM was stopped */
+    uint64_t stopped_ns;          /* what these took to send */
+    uint64_t remaining_bytes;     /* known to be left */
+    uint64_t dirty_bytes_per_sec; /* written, in the last round */
+    uint64_t untracked_bytes;     /* may be written without our knowing */
+    uint64_t sync_ns;             /* asking the trackers, all told */
+    uint64_t last_sync_ns;        /* of that, while the VM was stopped */
+    uint32_t slow_percent;        /* what slow_vm() was last called with */
+    uint32_t tracker_failures;    /* reports that failed */
+};
+
+/* At any moment.  Returns 0, or -EINVAL for a size as above. */
+int vfm_migration_get_ram_stats(const struct vfm_migration *m,
+                                struct vfm_ram_stats *stats);
 
 /* An XXH3-128 digest in hexadecimal, and the terminating zero. */
 #define VFM_DIGEST_SIZE 33

@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "migration/migration.h"
 #include "util/clock.h"
@@ -38,6 +39,20 @@ void tell_warning(struct vfm_migration *m, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     tell(m, &(struct vfm_event){ .kind = VFM_EVENT_WARNING, .text = text });
+}
+
+void vm_slow(struct vfm_migration *m, unsigned int percent)
+{
+    struct vfm_error err = { 0 };
+    int ret;
+
+    if (m->callbacks.slow_vm == NULL || m->ram_stats.slow_percent == percent)
+        return;
+    ret = m->callbacks.slow_vm(m->options.opaque, percent, &err);
+    m->ram_stats.slow_percent = percent;
+    if (ret < 0)
+        tell_warning(m, "the VM could not be slowed down by %u %%: %s", percent,
+                     err.code != 0 ? err.message : strerror(-ret));
 }
 
 int vm_stop(struct vfm_migration *m, struct vfm_error *err)

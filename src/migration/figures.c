@@ -15,6 +15,7 @@ _Static_assert(VFM_STAGE_DONE <= VFM_STAGES_MAX,
 
 #define PROGRESS_SIZE_MIN sizeof(struct vfm_progress)
 #define STATS_SIZE_MIN    sizeof(struct vfm_device_stats)
+#define RAM_SIZE_MIN      sizeof(struct vfm_ram_stats)
 
 enum vfm_outcome vfm_migration_get_outcome(const struct vfm_migration *m)
 {
@@ -44,6 +45,14 @@ static void get_times(const struct vfm_migration *m, struct vfm_progress *p)
         p->stage_ns[m->stage] += (uint64_t)(now - m->stage_began_at);
 }
 
+static uint64_t ram_remaining(const struct vfm_migration *m)
+{
+    const struct ram_save *rs = m->source.ram.save;
+
+    return rs == NULL ? 0
+                      : (rs->dirty_pages + rs->blind_pages) * VFM_RAM_PAGE_SIZE;
+}
+
 int vfm_migration_get_progress(const struct vfm_migration *m,
                                struct vfm_progress *progress)
 {
@@ -51,7 +60,7 @@ int vfm_migration_get_progress(const struct vfm_migration *m,
         .stage = m->stage,
         .stream_bytes = is_source(m) ? vfm_channel_bytes_sent(m->channel)
                                      : vfm_channel_bytes_received(m->channel),
-        .remaining_bytes = m->source.remaining,
+        .remaining_bytes = policy_add(m->source.remaining, ram_remaining(m)),
         .expected_downtime_ns = m->source.expected_ns,
         .bytes_per_sec = policy_lower_rate(&m->source.link, &m->source.loading),
         .iterations = m->source.iterations,
@@ -62,6 +71,22 @@ int vfm_migration_get_progress(const struct vfm_migration *m,
                           m->members[i]->stats.stop_copy_bytes;
     get_times(m, &p);
     return answer_copy(progress, PROGRESS_SIZE_MIN, &p, sizeof(p));
+}
+
+int vfm_migration_get_ram_stats(const struct vfm_migration *m,
+                                struct vfm_ram_stats *stats)
+{
+    const struct ram_load *rl = m->target.ram;
+    struct vfm_ram_stats ours = m->ram_stats;
+
+    ours.bytes = m->ram == NULL ? 0 : m->ram->bytes;
+    ours.remaining_bytes = ram_remaining(m);
+    ours.tracker_failures = m->source.tracking.failures;
+    if (rl != NULL) {
+        ours.normal_pages = rl->normal_pages;
+        ours.zero_pages = rl->zero_pages;
+    }
+    return answer_copy(stats, RAM_SIZE_MIN, &ours, sizeof(ours));
 }
 
 int vfm_migration_get_device_stats(const struct vfm_migration *m,

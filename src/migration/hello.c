@@ -17,12 +17,36 @@
 #define HELLO_VERSION 1
 #define FRAME_SIZE    12
 
-/* 64 devices with long names are far below it. */
-#define HELLO_MAX     (UINT32_C(64) << 10)
+/* 64 devices with long names and 1024 blocks of memory are below it; a target's
+ * inbox is larger. */
+#define HELLO_MAX     (UINT32_C(512) << 10)
 #define DEPTH_MAX     8
 
-/* What a target must understand to take part. */
-static const char *const required[] = { "handover-1" };
+/* What a target must understand to take part, if the source needs it. */
+static bool needs_handover(const struct vfm_migration *m)
+{
+    (void)m;
+    return true;
+}
+
+static bool needs_ram(const struct vfm_migration *m)
+{
+    return m->ram != NULL;
+}
+
+static bool needs_blobs(const struct vfm_migration *m)
+{
+    return m->num_blobs > 0;
+}
+
+static const struct {
+    const char *name;
+    bool (*is_needed)(const struct vfm_migration *m);
+} required[] = {
+    { "handover-1", needs_handover },
+    { "ram-1", needs_ram },
+    { "blobs-1", needs_blobs },
+};
 #define NUM_REQUIRED (sizeof(required) / sizeof(required[0]))
 
 static int out_of_memory(struct vfm_error *err)
@@ -104,18 +128,72 @@ static struct json_object *device_object(const struct member *member)
     return NULL;
 }
 
+/* Adds the list @key of @n things, each made by @make. */
+static bool add_list(const struct vfm_migration *m, struct json_object *object,
+                     const char *key, size_t n,
+                     struct json_object *(*make)(const struct vfm_migration *m,
+                                                 size_t i))
+{
+    struct json_object *list = json_object_new_array();
+    bool ok = add(object, key, list);
+
+    for (size_t i = 0; ok && i < n; i++)
+        ok = append(list, make(m, i));
+    return ok;
+}
+
+static struct json_object *make_device(const struct vfm_migration *m, size_t i)
+{
+    return device_object(m->members[i]);
+}
+
+/* An object with a name and a number. */
+static struct json_object *named_number(const char *name, const char *key,
+                                        uint64_t number)
+{
+    struct json_object *object = json_object_new_object();
+
+    if (object != NULL && add_text(object, "name", name) &&
+        add(object, key, json_object_new_uint64(number)))
+        return object;
+    json_object_put(object);
+    return NULL;
+}
+
+static struct json_object *make_block(const struct vfm_migration *m, size_t i)
+{
+    return named_number(m->ram->blocks[i].name, "bytes",
+                        m->ram->blocks[i].bytes);
+}
+
+static struct json_object *make_blob(const struct vfm_migration *m, size_t i)
+{
+    return named_number(m->blobs[i]->is.name, "version",
+                        m->blobs[i]->is.version);
+}
+
+static bool add_required(const struct vfm_migration *m,
+                         struct json_object *object)
+{
+    struct json_object *requires = json_object_new_array();
+    bool ok = add(object, "requires", requires);
+
+    for (size_t i = 0; ok && i < NUM_REQUIRED; i++)
+        if (required[i].is_needed(m))
+            ok = append(requires, json_object_new_string(required[i].name));
+    return ok;
+}
+
 static bool fill_hello(const struct vfm_migration *m,
                        struct json_object *object)
 {
-    struct json_object *requires = json_object_new_array();
-    struct json_object *devices = json_object_new_array();
-    bool ok = add(object, "requires", requires);
+    bool ok = add_required(m, object) &&
+              add_list(m, object, "devices", m->num_members, make_device);
 
-    ok = add(object, "devices", devices) && ok;
-    for (size_t i = 0; ok && i < NUM_REQUIRED; i++)
-        ok = append(requires, json_object_new_string(required[i]));
-    for (unsigned int i = 0; ok && i < m->num_members; i++)
-        ok = append(devices, device_object(m->members[i]));
+    if (ok && m->ram != NULL)
+        ok = add_list(m, object, "ram", m->ram->num_blocks, make_block);
+    if (ok && m->num_blobs > 0)
+        ok = add_list(m, object, "blobs", m->num_blobs, make_blob);
     return ok && add_text(object, "version", VFMIG_VERSION) &&
            add_text(object, "machine", m->machine) &&
            add(object, "running", json_object_new_boolean(!m->paused));
@@ -249,7 +327,7 @@ static bool get_true(struct json_object *object, const char *key)
 static bool is_required_known(const char *name)
 {
     for (size_t i = 0; i < NUM_REQUIRED; i++)
-        if (strcmp(required[i], name) == 0)
+        if (strcmp(required[i].name, name) == 0)
             return true;
     return false;
 }
@@ -354,6 +432,117 @@ static int check_machine(const struct vfm_migration *m,
                      theirs, m->machine);
 }
 
+/* The list @key of @hello, or NULL: none, or none that is one. */
+static struct json_object *get_list(struct json_object *hello, const char *key)
+{
+    struct json_object *list;
+
+    if (!json_object_object_get_ex(hello, key, &list) ||
+        !json_object_is_type(list, json_type_array))
+        return NULL;
+    return list;
+}
+
+/* The name and the number of entry @i; "" and 0 if it has none. */
+static const char *get_named_number(struct json_object *list, size_t i,
+                                    const char *key, uint64_t *number)
+{
+    struct json_object *entry = json_object_array_get_idx(list, i);
+    struct json_object *value;
+
+    *number = 0;
+    if (!json_object_is_type(entry, json_type_object))
+        return "";
+    if (json_object_object_get_ex(entry, key, &value) &&
+        json_object_is_type(value, json_type_int))
+        *number = json_object_get_uint64(value);
+    return get_text(entry, "name");
+}
+
+/* The same as when the stream announces its blocks, but before anything was
+ * sent. */
+static int check_blocks(const struct vfm_migration *m, struct json_object *list,
+                        struct vfm_error *err)
+{
+    struct ram_load *rl = NULL;
+    int ret = ram_load_new(m->ram, &rl);
+
+    if (ret < 0)
+        return out_of_memory(err);
+    for (size_t i = 0; ret == 0 && i < json_object_array_length(list); i++) {
+        uint64_t bytes;
+        const char *name = get_named_number(list, i, "bytes", &bytes);
+
+        ret = ram_load_block(rl, name, bytes, err);
+    }
+    if (ret == 0)
+        ret = ram_load_list_over(rl, err);
+    ram_load_free(rl);
+    return ret;
+}
+
+static int check_ram(const struct vfm_migration *m, struct json_object *hello,
+                     struct vfm_error *err)
+{
+    struct json_object *list = get_list(hello, "ram");
+
+    if (list == NULL && m->ram == NULL)
+        return 0;
+    if (list == NULL)
+        return error_set(err, -ENODEV,
+                         "the source sends no memory, and %llu bytes are "
+                         "waiting",
+                         (unsigned long long)m->ram->bytes);
+    if (m->ram == NULL)
+        return error_set(err, -ENODEV,
+                         "the source sends memory, and none is waiting");
+    return check_blocks(m, list, err);
+}
+
+static struct blob *find_blob(const struct vfm_migration *m, const char *name)
+{
+    for (unsigned int i = 0; i < m->num_blobs; i++)
+        if (strcmp(m->blobs[i]->is.name, name) == 0)
+            return m->blobs[i];
+    return NULL;
+}
+
+static int check_blob(const struct vfm_migration *m, const char *name,
+                      uint64_t version, struct vfm_error *err)
+{
+    struct blob *blob = find_blob(m, name);
+
+    if (blob == NULL || blob->announced)
+        return error_set(err, -ENODEV,
+                         "the source sends \"%.64s\", which this VMM does not "
+                         "know",
+                         name);
+    blob->announced = true;
+    return blob_check_version(
+        blob, version > UINT32_MAX ? UINT32_MAX : (uint32_t)version, err);
+}
+
+static int check_blobs(const struct vfm_migration *m, struct json_object *hello,
+                       struct vfm_error *err)
+{
+    struct json_object *list = get_list(hello, "blobs");
+    size_t n = list == NULL ? 0 : json_object_array_length(list);
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t version;
+        const char *name = get_named_number(list, i, "version", &version);
+        int ret = check_blob(m, name, version, err);
+
+        if (ret < 0)
+            return ret;
+    }
+    for (unsigned int i = 0; i < m->num_blobs; i++)
+        if (!m->blobs[i]->announced)
+            return error_set(err, -ENODEV, "the source does not send \"%s\"",
+                             m->blobs[i]->is.name);
+    return 0;
+}
+
 int hello_check(struct vfm_migration *m, const char *json, size_t len,
                 struct vfm_error *err)
 {
@@ -367,6 +556,10 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
         ret = check_machine(m, hello, err);
     if (ret == 0)
         ret = check_devices(m, hello, err);
+    if (ret == 0)
+        ret = check_ram(m, hello, err);
+    if (ret == 0)
+        ret = check_blobs(m, hello, err);
     m->target.source_running = get_true(hello, "running");
     json_object_put(hello);
     return ret;

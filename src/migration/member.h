@@ -44,6 +44,7 @@ struct member {
     /* Source. */
     int64_t quiet_until; /* it said that there is nothing more for now */
     bool drained;        /* ... since it was last asked for sizes */
+    bool had_an_end;     /* ... since the policy last could decide */
     bool initial_announced;
     uint64_t data_size; /* its last answers; POLICY_UNKNOWN */
     uint64_t precopy_initial;

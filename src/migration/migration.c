@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "migration/migration.h"
+#include "migration/source.h"
 #include "util/clock.h"
 #include "util/error.h"
 #include "util/options.h"
@@ -67,6 +67,12 @@ static int check_options(const struct vfm_migration *m, struct vfm_error *err)
     if (o->machine != NULL && !is_machine(o->machine))
         return error_set(err, -EINVAL, "migration: \"%.64s\" names no machine",
                          o->machine);
+    if (o->role != VFM_ROLE_SOURCE &&
+        (o->max_bandwidth != 0 || o->pause_before_switchover))
+        return error_set(
+            err, -EINVAL,
+            "migration: how fast it goes and when it switches over "
+            "is the source's to say");
     if (o->keep_running &&
         (o->role != VFM_ROLE_SOURCE || o->peer != VFM_PEER_NONE))
         return error_set(err, -EINVAL,
@@ -101,6 +107,17 @@ static int set_options(struct vfm_migration *m,
     return check_options(m, err);
 }
 
+/* The lower of the two limits, where 0 is none. */
+static void limit_bandwidth(struct vfm_migration *m)
+{
+    uint64_t ours = m->options.max_bandwidth;
+    uint64_t channels = m->channel_bandwidth;
+
+    if (ours == 0 || (channels != 0 && channels < ours))
+        ours = channels;
+    vfm_channel_set_max_bandwidth(m->channel, ours);
+}
+
 static int init(struct vfm_migration *m,
                 const struct vfm_migration_options *options,
                 struct vfm_error *err)
@@ -110,6 +127,9 @@ static int init(struct vfm_migration *m,
     if (ret < 0)
         return ret;
     m->source.remaining = m->source.expected_ns = POLICY_UNKNOWN;
+    m->channel_bandwidth = vfm_channel_max_bandwidth(m->channel);
+    if (is_source(m))
+        limit_bandwidth(m);
     m->target.source_running = true; /* unless the stream says no */
     outbox_begin(&m->outbox);
     if (inbox_init(&m->inbox, is_source(m) ? INBOX_SOURCE : INBOX_TARGET) < 0)
@@ -149,8 +169,12 @@ void vfm_migration_close(struct vfm_migration *m)
     }
     while (m->blockers != NULL)
         vfm_migration_remove_blocker(m, m->blockers->number);
+    source_close_ram(m);
     for (unsigned int i = 0; i < m->num_members; i++)
         member_free(m->members[i]);
+    for (unsigned int i = 0; i < m->num_blobs; i++)
+        blob_free(m->blobs[i]);
+    ram_load_free(m->target.ram);
     vfm_decoder_free(m->target.decoder);
     vmdescription_free(m->target.description);
     free(m->target.text);
@@ -199,6 +223,59 @@ int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
         return error_set(err, ret, "%s: out of memory", id);
     m->num_members++;
     return 0;
+}
+
+int vfm_migration_set_ram(struct vfm_migration *m, struct vfm_ram *ram,
+                          struct vfm_error *err)
+{
+    if (m->begun)
+        return error_set(err, -EBUSY, "ram: the migration has begun");
+    if (m->ram != NULL)
+        return error_set(err, -EBUSY, "ram: there is some already");
+    m->ram = ram;
+    return 0;
+}
+
+int vfm_migration_add_tracker(struct vfm_migration *m,
+                              struct vfm_dirty_tracker *tracker,
+                              const struct vfm_device *dev,
+                              struct vfm_error *err)
+{
+    if (m->begun)
+        return error_set(err, -EBUSY, "%s: the migration has begun",
+                         vfm_dirty_tracker_name(tracker));
+    return tracking_add(m, tracker, dev, err);
+}
+
+int vfm_migration_add_blob(struct vfm_migration *m, const struct vfm_blob *blob,
+                           struct vfm_error *err)
+{
+    struct blob *new;
+    int ret;
+
+    if (m->begun)
+        return error_set(err, -EBUSY, "blob: the migration has begun");
+    if (m->num_blobs == VFM_BLOBS_MAX)
+        return error_set(err, -E2BIG, "blob: more than %d", VFM_BLOBS_MAX);
+    ret = blob_new(blob, !is_source(m), &new, err);
+    if (ret < 0)
+        return ret;
+    if (blobs_find(m, new->section) != NULL) {
+        ret =
+            error_set(err, -EEXIST, "%s: two blobs of that name", new->is.name);
+        blob_free(new);
+        return ret;
+    }
+    m->blobs[m->num_blobs++] = new;
+    return 0;
+}
+
+struct blob *blobs_find(struct vfm_migration *m, const char *section)
+{
+    for (unsigned int i = 0; i < m->num_blobs; i++)
+        if (strcmp(m->blobs[i]->section, section) == 0)
+            return m->blobs[i];
+    return NULL;
 }
 
 int vfm_migration_add_blocker(struct vfm_migration *m, const char *reason)
@@ -270,6 +347,30 @@ int vfm_migration_run(struct vfm_migration *m, struct vfm_error *err)
         poll(&pfd, 1, -1);
     }
     return ret;
+}
+
+int vfm_migration_continue(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (!m->options.pause_before_switchover || m->over)
+        return error_set(err, -EINVAL, "migration: there is no pause to end");
+    m->source.may_continue = true;
+    wait_wake(m);
+    return 0;
+}
+
+void vfm_migration_set_downtime_limit(struct vfm_migration *m,
+                                      uint32_t downtime_limit_ms)
+{
+    m->options.downtime_limit_ms = downtime_limit_ms;
+    set_default(&m->options.downtime_limit_ms, DOWNTIME_LIMIT_MS);
+}
+
+void vfm_migration_set_max_bandwidth(struct vfm_migration *m,
+                                     uint64_t bytes_per_second)
+{
+    m->options.max_bandwidth = bytes_per_second;
+    if (is_source(m) && m->stage <= VFM_STAGE_PRE_COPY && !m->over)
+        limit_bandwidth(m);
 }
 
 void vfm_migration_cancel(struct vfm_migration *m)

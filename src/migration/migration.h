@@ -11,6 +11,7 @@
  *   source-*, target-*   the functions of that table
  *   unwind.c             what happens after a failure
  *   moves.c              transitions of all devices at once
+ *   tracking.c           trackers of dirty pages, all at once
  *   talk.c               the channel: what goes out, what comes in, deadlines
  *   wait.c               the one descriptor, made of all that is waited for
  *   events.c             what the user's callbacks are told
@@ -33,6 +34,10 @@
 #include "migration/outbox.h"
 #include "migration/policy.h"
 #include "migration/member.h"
+#include "migration/tracking.h"
+#include "section/blob.h"
+#include "section/ram-load.h"
+#include "section/ram-save.h"
 #include "stream/vmdescription.h"
 #include "util/clock.h"
 
@@ -48,6 +53,7 @@ enum unwind_step {
     UNWIND_SETTLE,  /* calls under way are waited for */
     UNWIND_LISTEN,  /* the peer may have said why it hung up */
     UNWIND_RECOVER, /* devices are brought back */
+    UNWIND_UNTRACK, /* nobody logs what they write any more */
     UNWIND_TELL,    /* the peer is told */
     UNWIND_LINGER,  /* until it has had the time to read it */
     UNWIND_OVER,
@@ -57,6 +63,31 @@ struct blocker {
     struct blocker *next;
     int number;
     char reason[];
+};
+
+/* The memory of a source. */
+struct source_ram {
+    struct ram_save *save;
+    void *list; /* of its blocks, as they are announced */
+    size_t list_len;
+
+    struct vfm_dirty_range *ranges; /* where the guest sees it */
+    size_t num_ranges;
+    struct vfm_dirty_sink *dirty; /* over the bitmaps of the same names */
+    struct vfm_dirty_sink *blind;
+
+    bool syncing; /* the trackers are being asked */
+    bool exact;   /* they have just been, and nobody has judged it yet */
+    int64_t sync_began_at;
+    int64_t synced_at;
+    int64_t quiet_until; /* there was nothing new */
+    uint64_t sync_ns;    /* the last one took */
+
+    uint64_t sent_pages;   /* in this round */
+    uint64_t pages_before; /* dirty, when the round before began */
+    unsigned int hot;      /* rounds in a row that brought too little */
+    unsigned int chances;  /* looks in a row within the limit */
+    bool warned;           /* that it does not converge */
 };
 
 /* What only a source has. */
@@ -69,8 +100,13 @@ struct source {
     unsigned int acks_pending;
     bool section_open;      /* of that device, an END section */
     struct member *sending; /* whose data is the outbox's body, or NULL */
-    char *text;             /* the hello, then the vmdescription: being sent */
+    bool sending_ram;       /* it is a piece of memory */
+    bool may_continue;      /* vfm_migration_continue() */
+    struct source_ram ram;
+    struct tracking tracking;
+    char *text; /* the hello, then the vmdescription: being sent */
 
+    bool switching;  /* it was decided to stop the devices */
     bool looking;    /* devices are being asked for sizes */
     int64_t look_at; /* when they are next */
     struct policy_rate link;
@@ -98,9 +134,14 @@ struct target {
     struct vfm_decoder *decoder;
     struct vfm_stream_event event; /* not yet fully used */
     bool has_event;
-    size_t event_used;      /* bytes of it */
-    struct member *loading; /* whose section it is, or NULL */
-    bool said;              /* the message that the event asks for was put */
+    size_t event_used;                   /* bytes of it */
+    struct member *loading;              /* whose section it is, or NULL */
+    struct blob *blob;                   /* likewise */
+    struct blob *arrived[VFM_BLOBS_MAX]; /* in the order of the stream */
+    unsigned int num_arrived;
+    struct ram_load *ram;
+    bool ram_ended; /* its END section came */
+    bool said;      /* the message that the event asks for was put */
 
     uint64_t loaded_bytes;
     uint64_t told_bytes; /* of those, the source knows of */
@@ -124,6 +165,12 @@ struct vfm_migration {
     unsigned int num_members;
     struct blocker *blockers;
     int last_blocker;
+
+    struct vfm_ram *ram; /* NULL: none is moved */
+    struct vfm_ram_stats ram_stats;
+    struct blob *blobs[VFM_BLOBS_MAX];
+    unsigned int num_blobs;
+    uint64_t channel_bandwidth; /* the channel's own limit */
 
     int epoll_fd;
     int cancel_fd; /* an eventfd */
@@ -183,6 +230,12 @@ static inline bool peer_is(const struct vfm_migration *m, enum vfm_peer peer)
     return m->options.peer == peer;
 }
 
+/* Whether there is memory that somebody writes while it is sent. */
+static inline bool memory_is_live(const struct vfm_migration *m)
+{
+    return m->ram != NULL && !m->paused;
+}
+
 static inline int64_t peer_timeout_ns(const struct vfm_migration *m)
 {
     return (int64_t)m->options.peer_timeout_ms * NS_PER_MS;
@@ -222,12 +275,15 @@ int members_start(struct vfm_migration *m, bool *quiet, moved_fn *moved,
                   struct vfm_error *err);
 /* Waits for whatever call is under way.  Returns 0 or -EAGAIN. */
 int members_settle(struct vfm_migration *m);
-/* The member whose section is called @section, or NULL. */
+/* The member whose section is called @section, or NULL; the blob. */
 struct member *members_find(struct vfm_migration *m, const char *section);
+struct blob *blobs_find(struct vfm_migration *m, const char *section);
 
 /* wait.c */
 int wait_init(struct vfm_migration *m, struct vfm_error *err);
 void wait_close(struct vfm_migration *m);
+/* Something has changed outside of a dispatch: the next one is due. */
+void wait_wake(struct vfm_migration *m);
 /* Drops what woke us and learns whether it was the user. */
 void wait_begin(struct vfm_migration *m);
 /* Makes the descriptor wait for what is wished for now. */
@@ -257,6 +313,8 @@ void tell_stage(struct vfm_migration *m);
 void tell_state(struct vfm_migration *m, const struct member *member);
 __attribute__((format(printf, 2, 3))) void tell_warning(struct vfm_migration *m,
                                                         const char *fmt, ...);
+/* Calls the user's slow_vm(); 0 percent only if it is slow. */
+void vm_slow(struct vfm_migration *m, unsigned int percent);
 /* Calls the user's stop_vm() or start_vm(), if there is one. */
 int vm_stop(struct vfm_migration *m, struct vfm_error *err);
 int vm_start(struct vfm_migration *m, struct vfm_error *err);

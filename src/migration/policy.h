@@ -17,6 +17,25 @@
 /* No device has that much: what claims more cannot tell. */
 #define POLICY_PLAUSIBLE_BYTES (UINT64_C(1) << 50)
 
+/* What is known of memory.  Bytes are those of the stream. */
+struct policy_ram {
+    /* The trackers have just been asked, so that nothing else is dirty.
+     * Between two times more may be than is known: nothing is decided then. */
+    bool exact;
+
+    uint64_t dirty;
+    uint64_t dirty_before; /* when the round before began */
+
+    /* What may have been written without anybody's knowing: it is sent when the
+     * VM has stopped, and no waiting makes it less. */
+    uint64_t blind;
+
+    uint64_t sync_ns; /* what it takes to ask the trackers */
+
+    /* How often in a row it would have fitted already. */
+    unsigned int chances;
+};
+
 /* What is known when the question is asked. */
 struct policy_input {
     /* Bytes that stopping now would leave; POLICY_UNKNOWN if nobody says. */
@@ -41,6 +60,10 @@ struct policy_input {
 
     uint64_t bytes_per_sec; /* 0: unknown */
 
+    bool has_ram;
+    struct policy_ram ram;
+    uint64_t ram_bytes_per_sec; /* 0: unknown */
+
     uint64_t limit_ns;
     uint64_t elapsed_ns; /* in PRE_COPY */
     uint64_t timeout_ns;
@@ -56,10 +79,21 @@ enum policy_verdict {
 struct policy_decision {
     enum policy_verdict verdict;
     uint64_t expected_ns; /* of downtime; POLICY_UNKNOWN */
+    bool fits;            /* into the limit, now */
     const char *why;      /* GIVE_UP: a clause; else NULL */
 };
 
 struct policy_decision policy_decide(const struct policy_input *in);
+
+/* How long what is left of memory takes; POLICY_UNKNOWN. */
+uint64_t policy_ram_ns(const struct policy_input *in);
+
+/* Whether the guest writes so much in a round, of which @sent pages were sent,
+ * that the rounds do not get shorter. */
+bool policy_is_hot(uint64_t dirty, uint64_t sent);
+
+/* By how many percent to slow the guest after @percent was not enough. */
+unsigned int policy_slower(unsigned int percent);
 
 /* The sum; POLICY_UNKNOWN if one of them is, or if it is no number of ours. */
 uint64_t policy_add(uint64_t a, uint64_t b);
@@ -70,6 +104,9 @@ uint64_t policy_add(uint64_t a, uint64_t b);
  * other answer tells nothing.
  */
 uint64_t policy_remaining(uint64_t data_size, uint64_t precopy_bytes);
+
+/* @a times @b over @c, not 0; cut to what a number of ours can be. */
+uint64_t policy_scale(uint64_t a, uint64_t b, uint64_t c);
 
 /* A rate that follows the last few samples. */
 struct policy_rate {

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Source: stops the VM and the devices, sends what is left of their state and
- * their configuration, and ends the stream.
+ * Source: the VM and the devices have stopped: sends what is left of memory and
+ * of their state, the VMM's own, their configuration, and ends the stream.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,78 +13,43 @@
 #include "util/error.h"
 
 /* What one dispatch sends before the caller's loop has its turn. */
-#define PIECES_MAX       16
+#define PIECES_MAX         16
+
+/* Behind the devices' numbers. */
+#define BLOB_SECTION_FIRST (1 + VFM_DEVICES_MAX)
 
 /* Tag, and the tag that ends the body. */
-#define CONFIG_TAGS_SIZE 16
+#define CONFIG_TAGS_SIZE   16
 
-enum { STOP_VM, QUIESCE, STOP_DEVICES, ANNOUNCE };
+enum {
+    MEMORY,
+    END_OF_MEMORY,
+    DATA,
+    BLOBS,
+    CONFIG,
+    STOP_FOR_CONFIG,
+    END_OF_STREAM,
+    ENDING,
+};
 
-static enum vfm_state want_quiet(const struct vfm_migration *m,
-                                 const struct member *member)
+/* Nobody writes it any more. */
+static int send_memory(struct vfm_migration *m, struct vfm_error *err)
 {
-    enum vfm_state state = vfm_device_state(member->dev);
+    for (unsigned int n = 0; n < PIECES_MAX; n++) {
+        int ret = source_send_data(m, err);
 
-    if (m->num_members == 1)
-        return state; /* nobody there to disturb */
-    if (state == VFM_STATE_RUNNING)
-        return VFM_STATE_RUNNING_P2P;
-    return state == VFM_STATE_PRE_COPY ? VFM_STATE_PRE_COPY_P2P : state;
-}
-
-static enum vfm_state want_stop_copy(const struct vfm_migration *m,
-                                     const struct member *member)
-{
-    (void)m;
-    (void)member;
-    return VFM_STATE_STOP_COPY;
-}
-
-static void note_stopped(struct member *member, uint64_t ns)
-{
-    member->stats.stop_ns += ns;
-}
-
-static int stop_step(struct vfm_migration *m, struct vfm_error *err)
-{
-    int ret = 0;
-
-    switch (m->step) {
-    case STOP_VM:
-        ret = vm_stop(m, err);
-        break;
-    case QUIESCE:
-        ret = source_move(m, want_quiet, note_stopped, err);
-        break;
-    case STOP_DEVICES:
-        ret = source_move(m, want_stop_copy, note_stopped, err);
-        break;
-    case ANNOUNCE:
-        ret = talk_flush(m, err); /* a ping may be half sent */
         if (ret < 0)
-            break;
-        outbox_begin(&m->outbox);
-        encode_command(&m->outbox.head, VFM_COMMAND_SWITCHOVER_START, NULL, 0);
-        break;
-    default:
-        break;
+            return ret;
+        if (source_put_ram(m) == 0) {
+            m->ram_stats.stopped_ns =
+                (uint64_t)(clock_now() - m->stage_began_at);
+            m->step = m->ram == NULL ? DATA : END_OF_MEMORY;
+            return 0;
+        }
     }
-    return ret;
+    wish_wake(m, 0);
+    return -EAGAIN;
 }
-
-int source_stop(struct vfm_migration *m, struct vfm_error *err)
-{
-    int ret = source_listen(m, err);
-
-    while (ret == 0 && m->step <= ANNOUNCE) {
-        ret = stop_step(m, err);
-        if (ret == 0)
-            m->step++;
-    }
-    return talk_wait(m, ret, err);
-}
-
-enum { DATA, CONFIG, STOP_FOR_CONFIG, END_OF_STREAM, ENDING };
 
 /* Ends the section whose data is complete; the next member's turn comes. */
 static void end_section(struct vfm_migration *m, const struct member *member)
@@ -115,7 +80,7 @@ static int send_rest(struct vfm_migration *m, struct vfm_error *err)
         if (ret < 0)
             return ret;
         if (m->source.turn == m->num_members) {
-            next_step(m, CONFIG);
+            next_step(m, BLOBS);
             return 0;
         }
         member = m->members[m->source.turn];
@@ -131,6 +96,40 @@ static int send_rest(struct vfm_migration *m, struct vfm_error *err)
     }
     wish_wake(m, 0);
     return -EAGAIN;
+}
+
+static void put_blob(struct vfm_migration *m, const struct blob *blob)
+{
+    struct outbox *box = &m->outbox;
+    uint32_t id = BLOB_SECTION_FIRST + m->source.turn;
+
+    outbox_begin(box);
+    encode_section_begin(&box->head, VFM_SECTION_FULL, id, blob->section, 0,
+                         blob->is.version);
+    encode_blob_head(&box->head, blob->len);
+    outbox_set_body(box, blob->bytes, blob->len);
+    encode_blob_digest(&box->tail, blob->digest);
+    encode_section_footer(&box->tail, id);
+    m->source.turn++;
+}
+
+/* The VMM's own state is asked for when all that could change it has
+ * stopped. */
+static int send_blobs(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    while ((ret = talk_flush(m, err)) == 0) {
+        if (m->source.turn == m->num_blobs) {
+            next_step(m, CONFIG);
+            return 0;
+        }
+        ret = blob_save(m->blobs[m->source.turn], err);
+        if (ret < 0)
+            return ret;
+        put_blob(m, m->blobs[m->source.turn]);
+    }
+    return ret;
 }
 
 static void put_config(struct vfm_migration *m, const struct member *member)
@@ -206,15 +205,24 @@ static void describe_device(const struct member *member,
     };
 }
 
+static void describe_blob(const struct blob *blob,
+                          struct vmdescription_section *section)
+{
+    section->name = blob->section;
+    section->bytes = BLOB_HEAD_BYTES + blob->len + BLOB_DIGEST_BYTES;
+}
+
 static int describe(struct vfm_migration *m, size_t *len, struct vfm_error *err)
 {
-    struct vmdescription_section sections[VFM_DEVICES_MAX] = { 0 };
+    struct vmdescription_section sections[VFM_DEVICES_MAX + VFM_BLOBS_MAX] = {
+        0
+    };
     struct vmdescription_device devices[VFM_DEVICES_MAX] = { 0 };
     const struct vmdescription description = {
         .machine = m->machine,
         .page_size = 4096,
         .sections = sections,
-        .num_sections = m->num_members,
+        .num_sections = m->num_blobs + m->num_members,
         .has_vfmig = true,
         .version = VFMIG_VERSION,
         .running = !m->paused,
@@ -222,8 +230,12 @@ static int describe(struct vfm_migration *m, size_t *len, struct vfm_error *err)
         .num_devices = m->num_members,
     };
 
+    /* In the order of the stream. */
+    for (unsigned int i = 0; i < m->num_blobs; i++)
+        describe_blob(m->blobs[i], &sections[i]);
     for (unsigned int i = 0; i < m->num_members; i++)
-        describe_device(m->members[i], &sections[i], &devices[i]);
+        describe_device(m->members[i], &sections[m->num_blobs + i],
+                        &devices[i]);
     free(m->source.text);
     m->source.text = NULL;
     return vmdescription_build(&description, &m->source.text, len, err);
@@ -260,16 +272,24 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
     int ret = 0;
 
     switch (m->step) {
+    case MEMORY:
+        ret = send_memory(m, err);
+        break;
+    case END_OF_MEMORY:
+        source_put_ram_end(m);
+        m->step = DATA;
+        break;
     case DATA:
         ret = send_rest(m, err);
-        if (ret == -EAGAIN)
-            source_prefetch(m);
+        break;
+    case BLOBS:
+        ret = send_blobs(m, err);
         break;
     case CONFIG:
         ret = send_configs(m, err);
         break;
     case STOP_FOR_CONFIG:
-        ret = source_move(m, want_stop, note_stopped, err);
+        ret = source_move(m, want_stop, source_note_stopped, err);
         if (ret == 0)
             m->step = CONFIG;
         break;
@@ -292,6 +312,9 @@ int source_complete(struct vfm_migration *m, struct vfm_error *err)
         step = m->step;
         if (ret == 0)
             ret = complete_step(m, err);
+        /* The devices may read ahead as soon as they have stopped. */
+        if (ret == -EAGAIN && m->step <= DATA)
+            source_prefetch(m);
     } while (ret == 0 && (step != ENDING || m->step != ENDING));
     return talk_wait(m, ret, err);
 }

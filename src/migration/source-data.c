@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Source: a device's data goes from its session to the channel, by reference:
- * what the backend received is what the channel sends.
+ * what the backend received is what the channel sends.  What was sent, of
+ * memory too (source-ram.c), is counted here.
  */
 #include <errno.h>
 
@@ -34,21 +35,37 @@ int source_put_data(struct vfm_migration *m, struct member *member,
     return 1;
 }
 
+static void note_rate(struct source *s, size_t n)
+{
+    s->sent_bytes += n;
+    s->sent_ns += (uint64_t)(clock_now() - s->send_began_at);
+    if (policy_rate_add(&s->link, s->sent_bytes, s->sent_ns))
+        s->sent_bytes = s->sent_ns = 0;
+}
+
+static void note_device_sent(struct vfm_migration *m, size_t n)
+{
+    struct source *s = &m->source;
+
+    s->pieces++;
+    member_note_data(s->sending, m->outbox.body->iov_base, n,
+                     m->stage != VFM_STAGE_PRE_COPY);
+    device_consume(s->sending->dev, n);
+    s->sending = NULL;
+}
+
 /* All of the piece was sent. */
 static void note_sent(struct vfm_migration *m)
 {
     struct source *s = &m->source;
     size_t n = m->outbox.body_len;
 
-    s->pieces++;
-    s->sent_bytes += n;
-    s->sent_ns += (uint64_t)(clock_now() - s->send_began_at);
-    if (policy_rate_add(&s->link, s->sent_bytes, s->sent_ns))
-        s->sent_bytes = s->sent_ns = 0;
-    member_note_data(s->sending, m->outbox.body->iov_base, n,
-                     m->stage != VFM_STAGE_PRE_COPY);
-    device_consume(s->sending->dev, n);
-    s->sending = NULL;
+    note_rate(s, n);
+    if (s->sending != NULL)
+        note_device_sent(m, n);
+    else
+        source_note_ram_sent(m);
+    s->sending_ram = false;
     outbox_begin(&m->outbox);
 }
 
@@ -56,7 +73,7 @@ int source_send_data(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = talk_flush(m, err);
 
-    if (ret == 0 && m->source.sending != NULL)
+    if (ret == 0 && (m->source.sending != NULL || m->source.sending_ram))
         note_sent(m);
     return ret;
 }

@@ -95,20 +95,41 @@ int source_start(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+enum { STOP_DEVICES = 1, STOP_TRACKERS, FINISH };
+
+/* The devices are told to end what the migration has begun. */
+static int end_sessions(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (m->step == STOP_DEVICES) {
+        ret = members_move(m, want_stop, NULL, err);
+        if (ret == -EAGAIN)
+            return ret;
+        if (ret < 0)
+            tell_warning(m, "the devices could not be told to stop saving: %s",
+                         err->message);
+        m->step = STOP_TRACKERS;
+    }
+    ret = m->step == STOP_TRACKERS ? tracking_stop(m) : 0;
+    if (ret == 0)
+        m->step = FINISH;
+    return ret;
+}
+
 /* The devices are the other side's: a failure to tidy up is no failure of the
  * migration. */
 int source_cleanup(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret;
 
+    if (m->step == 0)
+        m->step = m->options.keep_running ? STOP_TRACKERS : STOP_DEVICES;
+    ret = end_sessions(m, err);
+    if (ret < 0)
+        return ret;
     if (m->options.keep_running)
         return finish_channel(m, err);
-    ret = members_move(m, want_stop, NULL, err);
-    if (ret == -EAGAIN)
-        return ret;
-    if (ret < 0)
-        tell_warning(m, "the devices could not be told to stop saving: %s",
-                     err->message);
     if (!peer_is(m, VFM_PEER_VFMIG))
         return 0;
     ret = vfm_channel_finish(m->channel, err);

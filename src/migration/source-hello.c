@@ -84,6 +84,16 @@ static void put_device(struct vfm_migration *m, const struct member *member)
     encode_section_footer(enc, member->section_id);
 }
 
+/* Memory first, as QEMU does. */
+static int announce_ram(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = talk_flush(m, err);
+
+    if (ret == 0 && m->ram != NULL)
+        source_put_blocks(m);
+    return ret;
+}
+
 static int announce_devices(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret;
@@ -95,7 +105,20 @@ static int announce_devices(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-enum { BEGIN, PREPARE, ANNOUNCE };
+/* What is asked of the devices may take long, too. */
+static int begin_ram(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = source_begin_ram(m, err);
+    int alive;
+
+    if (ret != -EAGAIN)
+        return ret;
+    alive = source_keep_alive(m, err);
+    return alive < 0 && alive != -EAGAIN ? alive : -EAGAIN;
+}
+
+/* Trackers first: what is read from then on is read again if it is written. */
+enum { BEGIN, TRACK, PREPARE, ANNOUNCE_RAM, ANNOUNCE };
 
 static int setup_step(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -103,8 +126,12 @@ static int setup_step(struct vfm_migration *m, struct vfm_error *err)
     case BEGIN:
         put_beginning(m); /* only behind it can we say that we are alive */
         return 0;
+    case TRACK:
+        return begin_ram(m, err);
     case PREPARE:
         return source_move(m, want_pre_copy, NULL, err);
+    case ANNOUNCE_RAM:
+        return announce_ram(m, err);
     case ANNOUNCE:
     default:
         return announce_devices(m, err);

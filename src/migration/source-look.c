@@ -132,7 +132,7 @@ void source_sum_up(struct vfm_migration *m, struct policy_input *in)
             in->irreducible = policy_add(in->irreducible, left);
             continue;
         }
-        in->drained = in->drained && member->drained;
+        in->drained = in->drained && member->had_an_end;
         if (initial_is_pending(m, member))
             in->initial_pending = true;
     }

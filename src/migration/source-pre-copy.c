@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Source: the bulk goes over while the devices run, until the policy says that
- * the rest is small enough.
+ * Source: the bulk goes over while the VM and its devices run, until the policy
+ * says that the rest is small enough.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,7 +44,9 @@ static struct policy_decision decide(struct vfm_migration *m)
     struct policy_decision d;
 
     source_sum_up(m, &in);
+    source_sum_up_ram(m, &in);
     d = policy_decide(&in);
+    source_watch_ram(m, &in, &d);
     s->remaining = in.remaining;
     s->expected_ns = d.expected_ns;
     s->iterations++;
@@ -52,31 +54,39 @@ static struct policy_decision decide(struct vfm_migration *m)
     return d;
 }
 
+/* How fast memory is written, if there is any. */
+static void describe_heat(const struct vfm_migration *m, char *text,
+                          size_t size)
+{
+    *text = '\0';
+    if (m->ram != NULL)
+        snprintf(text, size, ", memory is written at %llu MiB/s, %llu MiB/s go",
+                 (unsigned long long)(m->ram_stats.dirty_bytes_per_sec >> 20),
+                 (unsigned long long)(m->source.link.bytes_per_sec >> 20));
+}
+
 static int give_up(const struct vfm_migration *m,
                    const struct policy_decision *d, struct vfm_error *err)
 {
     char expected[32] = "unknown";
+    char heat[96];
 
+    describe_heat(m, heat, sizeof(heat));
     if (d->expected_ns != POLICY_UNKNOWN)
         snprintf(expected, sizeof(expected), "%llu ms",
                  (unsigned long long)(d->expected_ns / (uint64_t)NS_PER_MS));
     return error_set(err, -ETIME,
                      "migration: does not converge within %u ms: %s (expected "
-                     "downtime %s, limit %u ms)",
+                     "downtime %s, limit %u ms%s)",
                      m->options.pre_copy_timeout_ms, d->why, expected,
-                     m->options.downtime_limit_ms);
+                     m->options.downtime_limit_ms, heat);
 }
 
-/* The devices have answered.  Returns 1 to stop them, 0 to go on. */
-static int judge(struct vfm_migration *m, struct vfm_error *err)
+/* The devices are asked for more after a while.  @decided: it could have been
+ * decided to stop them, and was not. */
+static void ask_again(struct vfm_migration *m, bool decided)
 {
-    struct policy_decision d = decide(m);
     int64_t now = clock_now();
-
-    if (d.verdict == POLICY_SWITCH)
-        return 1;
-    if (d.verdict == POLICY_GIVE_UP)
-        return give_up(m, &d, err);
 
     m->source.look_at = now + LOOK_INTERVAL_NS;
     for (unsigned int i = 0; i < m->num_members; i++) {
@@ -85,30 +95,55 @@ static int judge(struct vfm_migration *m, struct vfm_error *err)
         if (member->drained)
             member->quiet_until = now + QUIET_INTERVAL_NS;
         member->drained = false;
+        if (decided)
+            member->had_an_end = false;
     }
+}
+
+/* The devices have answered. */
+static int judge(struct vfm_migration *m, struct vfm_error *err)
+{
+    bool decides = !memory_is_live(m) || m->source.ram.exact;
+    struct policy_decision d = decide(m);
+
+    m->source.switching = d.verdict == POLICY_SWITCH;
+    if (m->source.switching)
+        return 0;
+    if (d.verdict == POLICY_GIVE_UP)
+        return give_up(m, &d, err);
+    ask_again(m, decides);
     return 0;
 }
 
 static bool all_drained(const struct vfm_migration *m)
 {
+    if (!source_round_is_over(m) || clock_now() < m->source.ram.quiet_until)
+        return false;
     for (unsigned int i = 0; i < m->num_members; i++)
         if (pre_copies(m->members[i]) && !m->members[i]->drained)
             return false;
     return true;
 }
 
-/* Asks and judges when it is time.  1: stop them; 0: go on. */
+/* Asks and judges when it is time. */
 static int consider(struct vfm_migration *m, struct vfm_error *err)
 {
     struct source *s = &m->source;
-    bool due = s->looking || clock_now() >= s->look_at || all_drained(m);
-    int ret;
+    bool due = s->looking || s->ram.syncing || clock_now() >= s->look_at ||
+               all_drained(m);
+    int ret = 0;
 
     if (!due) {
         wish_wake(m, s->look_at);
+        if (memory_is_live(m) && source_round_is_over(m))
+            wish_wake(m, s->ram.quiet_until);
         return 0;
     }
-    ret = source_look(m, err);
+    /* One call at a time: first who wrote what, then how much is left. */
+    if (memory_is_live(m) && !s->ram.exact && source_round_is_over(m))
+        ret = source_sync(m, false, err);
+    if (ret == 0)
+        ret = source_look(m, err);
     if (ret == -EAGAIN)
         return 0;
     return ret < 0 ? ret : judge(m, err);
@@ -151,22 +186,31 @@ static int put_member(struct vfm_migration *m, struct member *member,
     }
     ret = source_put_data(m, member, VFM_SECTION_PART, err);
     if (ret == -ENOMSG || ret == 0) {
-        member->drained = true;
+        member->drained = member->had_an_end = true;
         m->source.look_at = 0;
         wish_wake(m, 0);
     }
     return ret == -EAGAIN || ret == -ENOMSG ? 0 : ret;
 }
 
-/* One piece of the next device that has any.  1 if there was one. */
+/* The devices in their order, then memory. */
+static int put_turn(struct vfm_migration *m, unsigned int turn,
+                    struct vfm_error *err)
+{
+    if (turn == m->num_members)
+        return source_put_ram(m);
+    return put_member(m, m->members[turn], err);
+}
+
+/* One piece of the next that has any.  1 if there was one. */
 static int put_next(struct vfm_migration *m, struct vfm_error *err)
 {
-    for (unsigned int i = 0; i < m->num_members; i++) {
-        struct member *member = m->members[m->source.turn];
+    for (unsigned int i = 0; i <= m->num_members; i++) {
+        unsigned int turn = m->source.turn;
         int ret;
 
-        m->source.turn = (m->source.turn + 1) % m->num_members;
-        ret = put_member(m, member, err);
+        m->source.turn = (turn + 1) % (m->num_members + 1);
+        ret = put_turn(m, turn, err);
         if (ret != 0)
             return ret;
     }
@@ -190,26 +234,30 @@ static int send_pieces(struct vfm_migration *m, struct vfm_error *err)
     return -EAGAIN;
 }
 
+/* What is on its way goes first. */
+static int finish_piece(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = source_send_data(m, err);
+
+    if (ret == 0)
+        m->source.turn = 0;
+    return talk_wait(m, ret, err);
+}
+
 int source_pre_copy(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = source_listen(m, err);
 
-    if (!any_pre_copies(m))
+    if (!any_pre_copies(m) && !memory_is_live(m))
         return ret;
-    if (ret == 0)
+    if (ret == 0 && !m->source.switching)
         ret = consider(m, err);
-    if (ret == 0) {
-        ret = send_pieces(m, err);
-        if (ret == -EAGAIN)
-            source_prefetch(m);
-        return ret < 0 && ret != -EAGAIN ? ret : talk_wait(m, -EAGAIN, err);
-    }
-    if (ret == 1) {
-        /* What is on its way goes first. */
-        ret = source_send_data(m, err);
-        m->source.look_at = 0;
-        if (ret == 0)
-            m->source.turn = 0;
-    }
-    return talk_wait(m, ret, err);
+    if (ret < 0)
+        return talk_wait(m, ret, err);
+    if (m->source.switching)
+        return finish_piece(m, err);
+    ret = send_pieces(m, err);
+    if (ret == -EAGAIN)
+        source_prefetch(m);
+    return ret < 0 && ret != -EAGAIN ? ret : talk_wait(m, -EAGAIN, err);
 }

@@ -25,11 +25,37 @@ int source_keep_alive(struct vfm_migration *m, struct vfm_error *err);
 int source_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
                 struct vfm_error *err);
 
+/* What the transitions that stop a device take. */
+moved_fn source_note_stopped;
+
 /* source-look.c: asks the devices how much is left.  0 when all have answered,
  * -EAGAIN, or an error. */
 int source_look(struct vfm_migration *m, struct vfm_error *err);
 /* What the answers say, for the policy. */
 void source_sum_up(struct vfm_migration *m, struct policy_input *in);
+
+/* source-ram.c: makes memory ready to be sent, and lets the trackers begin.  0
+ * when they have, -EAGAIN, or an error. */
+int source_begin_ram(struct vfm_migration *m, struct vfm_error *err);
+/* Announces its blocks. */
+void source_put_blocks(struct vfm_migration *m);
+/* The next piece.  Returns 1, or 0 if there is none. */
+int source_put_ram(struct vfm_migration *m);
+void source_note_ram_sent(struct vfm_migration *m);
+/* Ends the section. */
+void source_put_ram_end(struct vfm_migration *m);
+/* Whether all that was known to be dirty is sent; true if there is no
+ * memory. */
+bool source_round_is_over(const struct vfm_migration *m);
+/* Asks the trackers: a new round.  @stopped: for the last time.  0 when they
+ * have answered, -EAGAIN, or an error. */
+int source_sync(struct vfm_migration *m, bool stopped, struct vfm_error *err);
+/* What is left of memory, for the policy. */
+void source_sum_up_ram(const struct vfm_migration *m, struct policy_input *in);
+/* A round was judged: slows the guest, or warns, if it gets nowhere. */
+void source_watch_ram(struct vfm_migration *m, const struct policy_input *in,
+                      const struct policy_decision *d);
+void source_close_ram(struct vfm_migration *m);
 
 /* source-data.c: makes the next data of @member the outbox's piece, in a
  * section of type @type.  Returns 1 if there is, 0 at the end of its state,

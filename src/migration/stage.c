@@ -25,6 +25,8 @@ static const struct {
     [VFM_STAGE_SETUP] = { "setup", source_setup, target_setup },
     [VFM_STAGE_PRE_COPY] = { "pre-copy", source_pre_copy, target_pre_copy },
     [VFM_STAGE_STOP] = { "stop", source_stop, NULL },
+    [VFM_STAGE_PRE_SWITCHOVER] = { "pre-switchover", source_pre_switchover,
+                                   NULL },
     [VFM_STAGE_COMPLETE] = { "complete", source_complete, target_complete },
     [VFM_STAGE_CHECK] = { "check", NULL, target_check },
     [VFM_STAGE_LOADED] = { "loaded", source_loaded, target_loaded },
@@ -89,7 +91,7 @@ int blocker_get(const struct vfm_migration *m, unsigned int n,
     for (const struct blocker *b = m->blockers; b != NULL; b = b->next)
         if (n-- == 0)
             return error_set(err, -EBUSY, "%s", b->reason);
-    if (m->num_members == 0 && n-- == 0)
+    if (m->num_members == 0 && m->ram == NULL && n-- == 0)
         return error_set(err, -EBUSY, "there is no device to move");
     for (unsigned int i = 0; i < m->num_members; i++) {
         ret = refuse_device(m, m->members[i], &n, err);
@@ -122,7 +124,8 @@ static int begin(struct vfm_migration *m, struct vfm_error *err)
         return ret;
     for (unsigned int i = 0; i < m->num_members; i++)
         m->members[i]->initial = vfm_device_state(m->members[i]->dev);
-    if (is_source(m) && m->members[0]->initial == VFM_STATE_STOP)
+    if (is_source(m) && m->num_members > 0 &&
+        m->members[0]->initial == VFM_STATE_STOP)
         m->paused = true;
     tell_stage(m);
     return 0;

@@ -15,6 +15,7 @@ stage_fn source_hello, target_hello;
 stage_fn source_setup, target_setup;
 stage_fn source_pre_copy, target_pre_copy;
 stage_fn source_stop;
+stage_fn source_pre_switchover;
 stage_fn source_complete, target_complete;
 stage_fn target_check;
 stage_fn source_loaded, target_loaded;

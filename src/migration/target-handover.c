@@ -12,7 +12,7 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-enum { COMPARE, STOP_DEVICES, APPLY_CONFIG };
+enum { COMPARE, STOP_DEVICES, APPLY_CONFIG, LOAD_BLOBS };
 
 static const struct vmdescription_device *find_description(
     const struct vmdescription *d, const char *section)
@@ -49,6 +49,18 @@ static bool has_digest(const struct vmdescription_device *device)
     return device != NULL && device->xxh3_128[0] != '\0';
 }
 
+/* What belongs to the VM and not to a device. */
+static int compare_vm(const struct vfm_migration *m, struct vfm_error *err)
+{
+    if (m->ram != NULL && !m->target.ram_ended)
+        return error_set(err, -ENODATA, "ram: the stream holds no memory");
+    for (unsigned int i = 0; i < m->num_blobs; i++)
+        if (!m->blobs[i]->came)
+            return error_set(err, -ENODATA, "%s: the stream does not hold it",
+                             m->blobs[i]->is.name);
+    return 0;
+}
+
 /* All of it came, and as it was sent. */
 static int compare(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -76,7 +88,7 @@ static int compare(struct vfm_migration *m, struct vfm_error *err)
         if (ret < 0)
             return ret;
     }
-    return 0;
+    return compare_vm(m, err);
 }
 
 static void note_checked(struct member *member, uint64_t ns)
@@ -98,6 +110,16 @@ static int apply_configs(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
+/* In the source's order.  The VM does not run before it is ours. */
+static int load_blobs(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    for (unsigned int i = 0; ret == 0 && i < m->num_blobs; i++)
+        ret = blob_load(m->target.arrived[i], err);
+    return ret;
+}
+
 static int check_step(struct vfm_migration *m, struct vfm_error *err)
 {
     switch (m->step) {
@@ -106,8 +128,10 @@ static int check_step(struct vfm_migration *m, struct vfm_error *err)
     case STOP_DEVICES:
         return members_move(m, want_stop, note_checked, err);
     case APPLY_CONFIG:
-    default:
         return apply_configs(m, err);
+    case LOAD_BLOBS:
+    default:
+        return load_blobs(m, err);
     }
 }
 
@@ -116,7 +140,7 @@ int target_check(struct vfm_migration *m, struct vfm_error *err)
     int ret = 0;
 
     target_tell_progress(m);
-    while (ret == 0 && m->step <= APPLY_CONFIG) {
+    while (ret == 0 && m->step <= LOAD_BLOBS) {
         ret = check_step(m, err);
         if (ret == 0)
             m->step++;

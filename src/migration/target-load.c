@@ -102,6 +102,8 @@ static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
 
     if (m->target.decoder != NULL)
         return 0;
+    if (m->ram != NULL && ram_load_new(m->ram, &m->target.ram) < 0)
+        return error_set(err, -ENOMEM, "ram: out of memory");
     return vfm_decoder_new(&options, &m->target.decoder, err);
 }
 

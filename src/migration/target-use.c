@@ -61,6 +61,13 @@ static int begin_other_section(struct vfm_migration *m,
                                const struct vfm_stream_section *section,
                                struct vfm_error *err)
 {
+    if (section->kind == VFM_SECTION_KIND_RAM && m->ram != NULL)
+        return 0;
+    if (section->kind == VFM_SECTION_KIND_BLOB) {
+        m->target.blob = blobs_find(m, section->name);
+        if (m->target.blob != NULL)
+            return 0;
+    }
     if (section->kind == VFM_SECTION_KIND_VFIO)
         return error_set(err, -ENODEV,
                          "stream: holds the state of \"%.128s\", for which no "
@@ -79,6 +86,7 @@ static int begin_section(struct vfm_migration *m, struct vfm_error *err)
     struct member *member = members_find(m, section->name);
 
     m->target.loading = member;
+    m->target.blob = NULL;
     if (section->type == VFM_SECTION_END || section->type == VFM_SECTION_FULL)
         m->target.source_stopped = true;
     if (member == NULL)
@@ -146,6 +154,69 @@ static int use_config(struct vfm_migration *m, struct vfm_error *err)
                          m->target.event.len, err);
 }
 
+static int use_page(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_stream_event *ev = &m->target.event;
+
+    if (m->target.ram == NULL)
+        return 0;
+    if (m->target.source_stopped)
+        m->ram_stats.stopped_pages++;
+    return ram_load_page(m->target.ram, ev->u.ram.block, ev->u.ram.address,
+                         ev->data, ev->len, err);
+}
+
+static int use_block(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_stream_event *ev = &m->target.event;
+
+    if (m->target.ram == NULL)
+        return 0;
+    return ram_load_block(m->target.ram, ev->u.ram.block, ev->u.ram.block_size,
+                          err);
+}
+
+static int refuse_delta(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (m->target.ram == NULL)
+        return 0;
+    return error_set(
+        err, -ENOTSUP,
+        "stream: a page is sent as a difference (XBZRLE), which is "
+        "not read");
+}
+
+static int end_section(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_stream_section *section = &m->target.event.section;
+
+    if (section->kind != VFM_SECTION_KIND_RAM || m->target.ram == NULL)
+        return 0;
+    if (section->type == VFM_SECTION_START)
+        return ram_load_list_over(m->target.ram, err);
+    m->target.ram_ended = section->type == VFM_SECTION_END;
+    return 0;
+}
+
+static int use_blob(struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_stream_event *ev = &m->target.event;
+    struct blob *blob = m->target.blob;
+
+    if (blob == NULL)
+        return 0;
+    switch (ev->type) {
+    case VFM_STREAM_BLOB_BEGIN:
+        return blob_begin(blob, ev->section.version, ev->u.blob.size, err);
+    case VFM_STREAM_BLOB_DATA:
+        blob_add(blob, ev->data, ev->len);
+        return 0;
+    default:
+        m->target.arrived[m->target.num_arrived++] = blob;
+        return blob_end(blob, ev->data, err);
+    }
+}
+
 static void use_opaque(struct vfm_migration *m)
 {
     const struct vfm_stream_event *ev = &m->target.event;
@@ -191,15 +262,23 @@ static int use(struct vfm_migration *m, struct vfm_error *err)
     case VFM_STREAM_WARNING:
         tell_warning(m, "%s", m->target.event.u.warning);
         return 0;
-    case VFM_STREAM_HEADER:
     case VFM_STREAM_SECTION_END:
+        return end_section(m, err);
+    case VFM_STREAM_RAM_BLOCK:
+        return use_block(m, err);
+    case VFM_STREAM_RAM_PAGE:
+    case VFM_STREAM_RAM_ZERO:
+        return use_page(m, err);
+    case VFM_STREAM_RAM_XBZRLE:
+        return refuse_delta(m, err);
+    case VFM_STREAM_BLOB_BEGIN:
+    case VFM_STREAM_BLOB_DATA:
+    case VFM_STREAM_BLOB_END:
+        return use_blob(m, err);
+    case VFM_STREAM_HEADER:
     case VFM_STREAM_VFIO_SETUP:
     case VFM_STREAM_VFIO_DATA_BEGIN:
     case VFM_STREAM_VFIO_CONFIG_LOAD_READY:
-    case VFM_STREAM_RAM_BLOCK:
-    case VFM_STREAM_RAM_PAGE:
-    case VFM_STREAM_RAM_ZERO:
-    case VFM_STREAM_RAM_XBZRLE:
     case VFM_STREAM_RAM_FLUSH:
     case VFM_STREAM_EOF:
     default:

@@ -38,6 +38,7 @@ void unwind_start(struct vfm_migration *m)
 
     m->target.said = false;
     m->source.sending = NULL;
+    m->source.sending_ram = false;
     enter(m, may_tell ? UNWIND_TELL : UNWIND_SETTLE);
 }
 
@@ -212,7 +213,17 @@ static int recover(struct vfm_migration *m)
     }
     conclude(m);
     restart_vm(m);
+    vm_slow(m, 0);
     return 0;
+}
+
+/* What trackers and devices have begun is finished first: they take one call
+ * at a time. */
+static int settle(struct vfm_migration *m)
+{
+    int ret = tracking_settle(m);
+
+    return ret < 0 ? ret : members_settle(m);
 }
 
 /* Whether @member may run with what was loaded: it could not be reset, and does
@@ -291,6 +302,8 @@ static enum unwind_step next(const struct vfm_migration *m,
     case UNWIND_LISTEN:
         return UNWIND_RECOVER;
     case UNWIND_RECOVER:
+        return UNWIND_UNTRACK;
+    case UNWIND_UNTRACK:
         return source_has_words(m) || m->target.ours ? UNWIND_TELL
                                                      : UNWIND_LINGER;
     case UNWIND_LINGER:
@@ -307,11 +320,13 @@ static int run_step(struct vfm_migration *m)
     case UNWIND_TELL:
         return tell_peer(m);
     case UNWIND_SETTLE:
-        return members_settle(m);
+        return settle(m);
     case UNWIND_LISTEN:
         return listen_to_last_words(m);
     case UNWIND_RECOVER:
         return recover(m);
+    case UNWIND_UNTRACK:
+        return tracking_stop(m);
     case UNWIND_LINGER:
         return linger(m);
     case UNWIND_NONE:

@@ -219,6 +219,12 @@ static void set_due(struct vfm_migration *m, bool due)
     m->watches->due = due;
 }
 
+void wait_wake(struct vfm_migration *m)
+{
+    if (!m->over)
+        set_due(m, true);
+}
+
 /* A migration that cannot wait for everything goes on without: it is woken all
  * the time, which costs a processor and no device. */
 static void note_blindness(struct vfm_migration *m, int ret)

@@ -82,14 +82,32 @@ static int start_vm(void *opaque, struct vfm_error *err)
     return 0;
 }
 
+static int slow_vm(void *opaque, unsigned int percent, struct vfm_error *err)
+{
+    struct pair_side *side = opaque;
+
+    side->slowed++;
+    side->slow_percent = percent;
+    if (side->slow_error != 0)
+        return error_set(err, side->slow_error, "machine: is as slow as it is");
+    return 0;
+}
+
+static void note_warning(struct pair_side *side, const char *text)
+{
+    size_t used = strlen(side->warned);
+
+    side->warnings++;
+    snprintf(side->warning, sizeof(side->warning), "%s", text);
+    snprintf(side->warned + used, sizeof(side->warned) - used, "%s\n", text);
+}
+
 static void event(void *opaque, const struct vfm_event *ev)
 {
     struct pair_side *side = opaque;
 
-    if (ev->kind == VFM_EVENT_WARNING) {
-        side->warnings++;
-        snprintf(side->warning, sizeof(side->warning), "%s", ev->text);
-    }
+    if (ev->kind == VFM_EVENT_WARNING)
+        note_warning(side, ev->text);
     if (ev->kind != VFM_EVENT_STAGE)
         return;
     side->stages_seen |= 1U << ev->stage;
@@ -102,6 +120,7 @@ static const struct vfm_migration_callbacks callbacks = {
     .stop_vm = stop_vm,
     .start_vm = start_vm,
     .event = event,
+    .slow_vm = slow_vm,
 };
 
 static void init_device(struct pair *p, struct fake_device *f,
@@ -188,6 +207,8 @@ static void new_migration(struct pair_side *side)
         if (vfm_migration_add_device(side->m, side->devices[i].dev, id, &err))
             fail_msg("%s", err.message);
     }
+    if (side->pair->prepare != NULL)
+        side->pair->prepare(side);
 }
 
 void side_begin(struct pair_side *side, int fd)
@@ -217,6 +238,8 @@ static void end_side(struct pair_side *side)
     side->vm_to_run = vfm_migration_vm_runs(side->m);
     side->progress.size = sizeof(side->progress);
     assert_int_equal(vfm_migration_get_progress(side->m, &side->progress), 0);
+    side->ram.size = sizeof(side->ram);
+    assert_int_equal(vfm_migration_get_ram_stats(side->m, &side->ram), 0);
     for (unsigned int i = 0; i < side->pair->setup.num_devices; i++) {
         side->stats[i].size = sizeof(side->stats[i]);
         assert_int_equal(
@@ -317,8 +340,11 @@ void pair_step(struct pair *p)
 
 void pair_end(struct pair *p)
 {
-    while (!p->source.over || !p->target.over)
+    while (!p->source.over || !p->target.over) {
+        if (p->meanwhile != NULL)
+            p->meanwhile(p);
         pair_step(p);
+    }
 }
 
 void pair_run(struct pair *p)

@@ -62,6 +62,7 @@ struct pair_side {
     struct vfm_migration_options options;
     int stop_error; /* what the callbacks return */
     int start_error;
+    int slow_error;
     unsigned int cancel_in;     /* a stage, or PAIR_NEVER */
     unsigned int cancel_before; /* the dispatch of that number */
 
@@ -73,15 +74,19 @@ struct pair_side {
     enum vfm_stage stage;
     bool vm_to_run;
     struct vfm_progress progress;
+    struct vfm_ram_stats ram;
     struct vfm_device_stats stats[PAIR_DEVICES_MAX];
     char digests[PAIR_DEVICES_MAX][VFM_DIGEST_SIZE];
     unsigned int dispatches;
     unsigned int stages_seen; /* a bit each */
     unsigned int vm_stops;
     unsigned int vm_starts;
+    unsigned int slowed; /* times */
+    unsigned int slow_percent;
     bool vm_runs;
     unsigned int warnings;
-    char warning[256];
+    char warning[256]; /* the last one */
+    char warned[1024]; /* all of them */
     enum vfm_state initial;
 };
 
@@ -99,6 +104,12 @@ struct pair_relay {
 
 struct pair {
     struct pair_setup setup;
+
+    /* To be arranged after pair_init(): more for a side's migration than
+     * devices, and what happens between two steps. */
+    void (*prepare)(struct pair_side *side);
+    void (*meanwhile)(struct pair *p);
+
     char title[256]; /* what is done to it, for messages */
     struct pair_side source;
     struct pair_side target;

@@ -205,7 +205,7 @@ static void a_frame_that_is_none_is_refused_at_once(void **state)
         { "QEVM\0\0\0\3\x07\0\0\0", "begins without one, as a QEMU's" },
         { "GET / HTTP/", "begins with 0x47455420, so the peer is no vfmig" },
         { "VFMG\0\2\0\0\0\0\0\1", "hello: version 2, not 1" },
-        { "VFMG\0\1\0\0\0\1\0\1", "hello: 65537 bytes are too long" },
+        { "VFMG\0\1\0\0\0\x08\0\1", "hello: 524289 bytes are too long" },
     };
 
     (void)state;
