@@ -100,6 +100,9 @@ uint64_t log_report_size(uint64_t iova, uint64_t length, uint64_t page_size);
 int log_report(struct dma *d, uint64_t iova, uint64_t length,
                uint64_t page_size, void *bitmap);
 
+/* Forgets what was marked. */
+void log_forget(struct dma *d);
+
 /* Gives a new mapping its bitmap.  Returns 0 or -ENOMEM. */
 int log_attach(struct dma *d, struct mapping *m);
 void log_detach(struct dma *d, struct mapping *m);

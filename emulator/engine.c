@@ -406,3 +406,29 @@ void engine_answer(struct device *d, uint32_t error, const void *data,
     if (e->stopping)
         engine_abandon(d);
 }
+
+/* Whether the next piece goes to memory that needs no message. */
+static bool writes_memory(struct device *d)
+{
+    const struct stream_registers *r = &d->registers;
+    uint64_t at = r->run_op == EDEV_DMA_OP_RING
+                      ? r->dma_done_bytes % r->run_length
+                      : r->dma_done_bytes;
+    const struct mapping *m;
+
+    if (!is_busy(d) || !config_bus_master(&d->config) ||
+        (r->run_op != EDEV_DMA_OP_FILL && r->run_op != EDEV_DMA_OP_RING))
+        return false;
+    m = dma_find(&d->dma, r->run_dst + at);
+    return m != NULL && m->memory != NULL;
+}
+
+void engine_finish_late(struct device *d, uint64_t bytes)
+{
+    uint64_t begun = d->registers.dma_done_bytes;
+
+    while (d->registers.dma_done_bytes - begun < bytes && writes_memory(d))
+        if (do_piece(d) != DONE)
+            break;
+    engine_abandon(d);
+}

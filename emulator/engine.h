@@ -69,4 +69,9 @@ void engine_answer(struct device *d, uint32_t error, const void *data,
 /* Forgets the message under way; its piece is done again later. */
 void engine_abandon(struct device *d);
 
+/* Writes up to @bytes more of the operation that is under way, if it is FILL or
+ * RING and goes to memory: what hardware has in its queues when it is told to
+ * stop.  It is logged, and part of the state, like all that it does. */
+void engine_finish_late(struct device *d, uint64_t bytes);
+
 #endif

@@ -52,6 +52,13 @@ void log_detach(struct dma *d, struct mapping *m)
     m->log = NULL;
 }
 
+void log_forget(struct dma *d)
+{
+    for (size_t i = 0; i < d->count; i++)
+        if (d->mappings[i].log != NULL)
+            memset(d->mappings[i].log, 0, d->mappings[i].log_words * 8);
+}
+
 void log_stop(struct dma *d)
 {
     for (size_t i = 0; i < d->count; i++)

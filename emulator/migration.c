@@ -170,6 +170,8 @@ static int take_step(struct device *d, uint32_t to)
     if (state_does_dma(from) && !state_does_dma(to))
         engine_abandon(d);
     if (state_runs(from) && !state_runs(to))
+        engine_finish_late(d, d->options->late_dma);
+    if (state_runs(from) && !state_runs(to))
         stop_running(d);
     if (state_saves(from) && !state_saves(to))
         end_saving(d);

@@ -9,6 +9,7 @@
 
 #include "emulator/command.h"
 #include "emulator/misbehave.h"
+#include "protocol/vfio-uapi.h"
 #include "util/clock.h"
 
 /* An id that no message of ours has. */
@@ -55,7 +56,12 @@ int misbehave_before(struct connection *c, const struct request *rq)
     if (e->inject != NULL)
         inject(c, e->inject->part);
     f = fault_at_command(list, FAULT_FAIL, rq->command, feature);
-    return f != NULL ? -f->error : personality_check(c, rq);
+    if (f == NULL)
+        return personality_check(c, rq);
+    /* The worst that a driver may do: it fails and has forgotten. */
+    if (rq->command == VFU_DEVICE_FEATURE && feature == UAPI_FEATURE_LOG_REPORT)
+        log_forget(&c->device->dma);
+    return -f->error;
 }
 
 bool misbehave_is_silent(const struct connection *c)

@@ -200,6 +200,8 @@ static const struct option table[] = {
       FIELD(dirty_rate) },
     { "initial-size", "SIZE", "memory in the initial part (1M)", parse_size,
       FIELD(initial_size) },
+    { "late-dma", "SIZE", "bytes of DMA that are finished while it stops (0)",
+      parse_size, FIELD(late_dma) },
     { "reinit-after", "SIZE", "bytes before initial data is new (16M)",
       parse_size, FIELD(reinit_after) },
     { "features", "LIST",

@@ -42,6 +42,7 @@ struct options {
     uint64_t dirty_rate;
     uint64_t initial_size;
     uint64_t reinit_after;
+    uint64_t late_dma; /* bytes written on the way to a stop */
     uint64_t max_data_xfer;
     uint64_t split; /* bytes per send; 0: no limit */
     uint32_t features;
