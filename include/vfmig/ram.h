@@ -58,7 +58,9 @@ struct vfm_ram_block {
     uint64_t bytes;
 
     /* Where it is: memory of the caller's, aligned to a page; or NULL, and
-     * then it is mapped from @fd at @fd_offset. */
+     * then it is mapped from @fd at @fd_offset.  A descriptor is better: what
+     * was never written need not be read to know that it is empty
+     * (lseek() with SEEK_DATA), and the host gives no memory to it. */
     void *memory;
     int fd;
     uint64_t fd_offset;

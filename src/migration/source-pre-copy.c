@@ -125,6 +125,18 @@ static bool all_drained(const struct vfm_migration *m)
     return true;
 }
 
+/* Whether a round has ended, and the trackers are to be asked.  A device takes
+ * one call at a time: first who wrote what, then how much is left; what was
+ * begun is finished. */
+static bool may_sync(const struct vfm_migration *m)
+{
+    const struct source *s = &m->source;
+
+    if (!memory_is_live(m) || s->ram.exact || s->looking)
+        return false;
+    return s->ram.syncing || source_round_is_over(m);
+}
+
 /* Asks and judges when it is time. */
 static int consider(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -139,8 +151,7 @@ static int consider(struct vfm_migration *m, struct vfm_error *err)
             wish_wake(m, s->ram.quiet_until);
         return 0;
     }
-    /* One call at a time: first who wrote what, then how much is left. */
-    if (memory_is_live(m) && !s->ram.exact && source_round_is_over(m))
+    if (may_sync(m))
         ret = source_sync(m, false, err);
     if (ret == 0)
         ret = source_look(m, err);

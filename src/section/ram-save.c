@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dirty/bitmap.h"
 #include "section/ram-save.h"
@@ -113,6 +114,13 @@ void ram_save_settle(struct ram_save *rs, bool stopped)
         rs->blind_pages = 0;
 }
 
+/* Forgets where holes are.  What is written to one from now on is dirty anew,
+ * but what was written before the trackers were asked last must be found. */
+static void forget_holes(struct ram_save *rs)
+{
+    rs->data_at = rs->hole_at = 0;
+}
+
 /* Goes on to the next dirty page, of which there is one. */
 static void find_next(struct ram_save *rs)
 {
@@ -124,6 +132,7 @@ static void find_next(struct ram_save *rs)
             return;
         rs->block = (rs->block + 1) % rs->ram->num_blocks;
         rs->page = 0;
+        forget_holes(rs);
     }
 }
 
@@ -171,12 +180,42 @@ static void add_head(struct ram_save *rs, uint64_t flag)
     add_part(rs, head, len);
 }
 
+/* The file offset that @whence leads to from @at on, in the block; its end if
+ * there is none.  A descriptor that does not know has no holes. */
+static uint64_t seek(const struct ram_block *block, uint64_t at, int whence)
+{
+    off_t offset = lseek(block->fd, (off_t)(block->fd_offset + at), whence);
+
+    if (offset < 0 && errno == ENXIO)
+        return block->bytes; /* nothing but a hole is left */
+    if (offset < 0)
+        return whence == SEEK_DATA ? at : block->bytes;
+    return (uint64_t)offset - block->fd_offset;
+}
+
+/* Whether the page was never written, and need not be read to know it. */
+static bool is_hole(struct ram_save *rs)
+{
+    const struct ram_block *block = &rs->ram->blocks[rs->block];
+    uint64_t at = rs->page * VFM_RAM_PAGE_SIZE;
+
+    if (block->fd < 0)
+        return false;
+    if (at >= rs->hole_at) {
+        rs->data_at = seek(block, at, SEEK_DATA);
+        rs->hole_at = rs->data_at < block->bytes
+                          ? seek(block, rs->data_at, SEEK_HOLE)
+                          : block->bytes;
+    }
+    return at + VFM_RAM_PAGE_SIZE <= rs->data_at;
+}
+
 static void add_page(struct ram_save *rs)
 {
     const uint8_t *page =
         rs->ram->blocks[rs->block].memory + rs->page * VFM_RAM_PAGE_SIZE;
 
-    if (zero_is_all(page, VFM_RAM_PAGE_SIZE)) {
+    if (is_hole(rs) || zero_is_all(page, VFM_RAM_PAGE_SIZE)) {
         add_head(rs, RAM_FLAG_ZERO);
         rs->zero++;
         return;
@@ -191,6 +230,7 @@ uint64_t ram_save_gather(struct ram_save *rs)
     rs->num_parts = 0;
     rs->bytes = rs->heads_len = 0;
     rs->normal = rs->zero = 0;
+    forget_holes(rs);
     while (rs->dirty_pages > 0 && rs->normal < RAM_SAVE_PAGES &&
            rs->normal + rs->zero < RAM_SAVE_SCAN &&
            rs->heads_len + RECORD_MAX <= RAM_SAVE_HEADS) {

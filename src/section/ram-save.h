@@ -38,6 +38,12 @@ struct ram_save {
     uint64_t page;
     size_t named; /* the block of the last record; num_blocks: none */
 
+    /* Of the block the walk is in, while a piece is gathered: what lies from
+     * data_at on, but below hole_at, was written; what lies below data_at was
+     * not. */
+    uint64_t data_at;
+    uint64_t hole_at;
+
     /* The piece: its parts, and what they hold. */
     struct iovec parts[2 * RAM_SAVE_PAGES + 1];
     int num_parts;

@@ -99,6 +99,8 @@ static int map_block(const struct vfm_ram_block *block, struct ram_block *ours,
             return error_set(err, -errno, "ram: %.64s: cannot be mapped: %s",
                              block->name, strerror(errno));
         ours->is_ours = true;
+        ours->fd = block->fd;
+        ours->fd_offset = block->fd_offset;
     }
     ours->memory = memory;
     return 0;
@@ -131,6 +133,7 @@ int vfm_ram_add_block(struct vfm_ram *ram, const struct vfm_ram_block *given,
     ours = (struct ram_block){
         .name = blocks != NULL ? strdup(block.name) : NULL,
         .bytes = block.bytes,
+        .fd = -1,
         .fresh = block.fresh,
     };
     if (ours.name == NULL)

@@ -20,7 +20,9 @@ struct ram_block {
     char *name;
     uint64_t bytes;
     uint8_t *memory;
-    bool is_ours; /* we mapped it */
+    bool is_ours; /* we mapped it, from */
+    int fd;       /* this, which knows its holes; -1 */
+    uint64_t fd_offset;
     bool fresh;
 };
 
