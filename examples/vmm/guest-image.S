@@ -1,0 +1,10 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/* The guest program as bytes, for KVM's processors: vcpu-kvm.c. */
+    .section .rodata
+    .global guest_image, guest_image_end
+    .balign 16
+guest_image:
+    .incbin "guest.bin"
+guest_image_end:
+    .section .note.GNU-stack, "", @progbits
