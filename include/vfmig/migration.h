@@ -172,8 +172,9 @@ struct vfm_migration_options {
     enum vfm_peer peer;
 
     /* The VM is not running: its devices are left stopped on either side.  A
-     * source finds that out by itself if all its devices are in STOP; a
-     * target is told by the stream, and this pauses it in any case. */
+     * source without memory to move finds that out by itself if all its devices
+     * are in STOP; one with memory must be told.  A target is told by the
+     * stream, and this pauses it in any case. */
     bool paused;
 
     /* Source, VFM_PEER_NONE: run the devices again when all is written. */

@@ -58,6 +58,26 @@ static int refuse_paused_and_running(const struct vfm_migration *m,
                      stopped, m->num_members);
 }
 
+static bool devices_are_stopped(const struct vfm_migration *m)
+{
+    return is_source(m) && m->num_members > 0 &&
+           vfm_device_state(m->members[0]->dev) == VFM_STATE_STOP;
+}
+
+/* Of a VM whose memory moves it has to be known whether it writes it. */
+static int refuse_running_without_devices(const struct vfm_migration *m,
+                                          unsigned int *n,
+                                          struct vfm_error *err)
+{
+    if (m->ram == NULL || m->options.paused || !devices_are_stopped(m) ||
+        (*n)-- > 0)
+        return 0;
+    return error_set(
+        err, -EBUSY,
+        "the devices are stopped, but nobody says that their VM is "
+        "paused");
+}
+
 static int refuse_device(const struct vfm_migration *m,
                          const struct member *member, unsigned int *n,
                          struct vfm_error *err)
@@ -98,7 +118,8 @@ int blocker_get(const struct vfm_migration *m, unsigned int n,
         if (ret < 0)
             return ret;
     }
-    return refuse_paused_and_running(m, &n, err);
+    ret = refuse_paused_and_running(m, &n, err);
+    return ret < 0 ? ret : refuse_running_without_devices(m, &n, err);
 }
 
 static void enter_stage(struct vfm_migration *m, enum vfm_stage stage)
@@ -124,8 +145,7 @@ static int begin(struct vfm_migration *m, struct vfm_error *err)
         return ret;
     for (unsigned int i = 0; i < m->num_members; i++)
         m->members[i]->initial = vfm_device_state(m->members[i]->dev);
-    if (is_source(m) && m->num_members > 0 &&
-        m->members[0]->initial == VFM_STATE_STOP)
+    if (devices_are_stopped(m))
         m->paused = true;
     tell_stage(m);
     return 0;

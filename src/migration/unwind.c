@@ -272,13 +272,24 @@ static int tell_peer(struct vfm_migration *m)
     return ret == -EAGAIN ? ret : 0;
 }
 
+/* A target waits for more of the stream until it ends, and whoever called us
+ * may not close the channel for a while. */
+static int hang_up(struct vfm_migration *m)
+{
+    if (peer_is(m, VFM_PEER_VFMIG) && m->stage > VFM_STAGE_HELLO)
+        vfm_channel_finish(m->channel, NULL);
+    return 0;
+}
+
 /* A connection that is closed with bytes unread may take our last words with
  * it. */
 static int linger(struct vfm_migration *m)
 {
     int ret;
 
-    if (peer_is(m, VFM_PEER_NONE) || is_source(m))
+    if (is_source(m))
+        return hang_up(m);
+    if (peer_is(m, VFM_PEER_NONE))
         return 0;
     ret = vfm_channel_finish(m->channel, NULL);
     for (unsigned int n = 0; ret == 0 && n < FILLS_MAX; n++) {

@@ -248,8 +248,10 @@ static void end_side(struct pair_side *side)
     }
     assert_int_equal(vfm_migration_dispatch(side->m, NULL), side->ret);
     vfm_migration_close(side->m);
-    vfm_channel_close(side->ch);
     side->m = NULL;
+    if (side->pair->keeps_channels)
+        return;
+    vfm_channel_close(side->ch);
     side->ch = NULL;
 }
 

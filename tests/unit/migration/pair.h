@@ -105,8 +105,10 @@ struct pair_relay {
 struct pair {
     struct pair_setup setup;
 
-    /* To be arranged after pair_init(): more for a side's migration than
+    /* To be arranged after pair_init(): the channels stay open when a side is
+     * over; more for a side's migration than
      * devices, and what happens between two steps. */
+    bool keeps_channels;
     void (*prepare)(struct pair_side *side);
     void (*meanwhile)(struct pair *p);
 

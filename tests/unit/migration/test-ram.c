@@ -289,6 +289,7 @@ static void the_memory_of_a_paused_vm_moves(void **state)
                                         .size = 30000,
                                         .paused = true });
     guest_init(&p);
+    p.source.options.paused = true;
     succeed();
     assert_int_equal(p.target.vm_starts, 0);
     assert_int_equal(guest.starts, 0);
@@ -304,6 +305,7 @@ static void a_paused_vm_that_is_cancelled_stays_paused(void **state)
                                             .size = 30000,
                                             .paused = true });
         guest_init(&p);
+        p.source.options.paused = true;
         p.source.cancel_in = stage;
         pair_run(&p);
         pair_check(&p);
@@ -312,6 +314,19 @@ static void a_paused_vm_that_is_cancelled_stays_paused(void **state)
             assert_int_equal(p.source.devices[i].state, VFM_STATE_STOP);
         end();
     }
+}
+
+/* It may write memory, and nobody would track it. */
+static void a_vm_that_may_run_without_its_devices_is_refused(void **state)
+{
+    (void)state;
+    pair_init(&p, &(struct pair_setup){ .migration = PAIR_ALL,
+                                        .num_devices = 2,
+                                        .size = 30000,
+                                        .paused = true });
+    guest_init(&p);
+    fail_with(-EBUSY, "nobody says that their VM is paused");
+    end();
 }
 
 static void memory_of_another_size_is_refused_before_the_bulk(void **state)
@@ -404,6 +419,7 @@ int main(void)
             a_migration_that_is_cancelled_anywhere_leaves_no_trace),
         cmocka_unit_test(the_memory_of_a_paused_vm_moves),
         cmocka_unit_test(a_paused_vm_that_is_cancelled_stays_paused),
+        cmocka_unit_test(a_vm_that_may_run_without_its_devices_is_refused),
         cmocka_unit_test(memory_of_another_size_is_refused_before_the_bulk),
         cmocka_unit_test(memory_of_another_name_is_refused_before_the_bulk),
         cmocka_unit_test(memory_that_one_side_does_not_have_is_refused),

@@ -353,9 +353,28 @@ static void being_cancelled_again_costs_nothing(void **state)
     pair_close(&p);
 }
 
+/* Whoever embeds us may keep the channel: the target is not left waiting. */
+static void a_source_that_gives_up_hangs_up(void **state)
+{
+    (void)state;
+    for (unsigned int n = 2; n < 40; n++) {
+        pair_init(&p, &(struct pair_setup){ .migration = PAIR_ALL,
+                                            .num_devices = 2,
+                                            .size = 30000,
+                                            .pre_copy_size = 20000 });
+        p.keeps_channels = true;
+        p.source.cancel_before = n;
+        p.target.options.peer_timeout_ms = 60000;
+        pair_run(&p);
+        pair_check(&p);
+        pair_close(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_source_that_gives_up_hangs_up),
         cmocka_unit_test(a_device_that_stops_answering_is_waited_for_in_peace),
         cmocka_unit_test(a_device_that_is_slow_is_no_peer_that_is_gone),
         cmocka_unit_test(a_link_that_freezes_is_given_up),
