@@ -174,10 +174,10 @@ static bool may_switch(const struct policy_input *in, uint64_t expected_ns)
 
 static const char *why_not(const struct policy_input *in)
 {
-    if (in->initial_pending)
-        return "the target has not loaded the initial data";
     if (is_hopeless(in))
         return "too much memory may be written without anybody's knowing";
+    if (in->initial_pending)
+        return "the target has not loaded the initial data";
     if (in->has_ram && policy_ram_ns(in) > in->limit_ns)
         return "memory is written faster than it can be sent";
     return "the device changes its state faster than it can be sent";

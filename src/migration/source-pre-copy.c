@@ -68,6 +68,7 @@ static void describe_heat(const struct vfm_migration *m, char *text,
 static int give_up(const struct vfm_migration *m,
                    const struct policy_decision *d, struct vfm_error *err)
 {
+    int64_t ns = clock_now() - m->stage_began_at;
     char expected[32] = "unknown";
     char heat[96];
 
@@ -75,11 +76,12 @@ static int give_up(const struct vfm_migration *m,
     if (d->expected_ns != POLICY_UNKNOWN)
         snprintf(expected, sizeof(expected), "%llu ms",
                  (unsigned long long)(d->expected_ns / (uint64_t)NS_PER_MS));
-    return error_set(err, -ETIME,
-                     "migration: does not converge within %u ms: %s (expected "
-                     "downtime %s, limit %u ms%s)",
-                     m->options.pre_copy_timeout_ms, d->why, expected,
-                     m->options.downtime_limit_ms, heat);
+    return error_set(
+        err, -ETIME,
+        "migration: does not converge, after %lld ms: %s (expected "
+        "downtime %s, limit %u ms%s)",
+        (long long)(ns / NS_PER_MS), d->why, expected,
+        m->options.downtime_limit_ms, heat);
 }
 
 /* The devices are asked for more after a while.  @decided: it could have been
