@@ -87,14 +87,18 @@ int bus_connect(struct bus *bus, int memory_fd, uint64_t size,
     return ret;
 }
 
-int bus_enable(struct bus *bus, struct vfm_error *err)
+int bus_power_on(struct bus *bus, struct vfm_error *err)
 {
     const uint16_t command = PCI_MEMORY | PCI_MASTER;
     int ret = 0;
 
-    for (unsigned int i = 0; ret == 0 && i < bus->count; i++)
-        ret = vfm_device_region_write(bus->devices[i].dev, CONFIG, PCI_COMMAND,
-                                      &command, sizeof(command), err);
+    for (unsigned int i = 0; ret == 0 && i < bus->count; i++) {
+        ret = vfm_device_reset(bus->devices[i].dev, err);
+        if (ret == 0)
+            ret = vfm_device_region_write(bus->devices[i].dev, CONFIG,
+                                          PCI_COMMAND, &command,
+                                          sizeof(command), err);
+    }
     return ret;
 }
 

@@ -84,7 +84,7 @@ int vm_boot(struct vm *vm, const struct vm_options *o, struct vfm_error *err)
                        "memory: %llu bytes do not go into the lower half",
                        (unsigned long long)o->own_size);
     vm->vcpus.ops->boot(vm);
-    return bus_enable(&vm->bus, err);
+    return bus_power_on(&vm->bus, err);
 }
 
 int vm_start(struct vm *vm, struct vfm_error *err)
@@ -120,7 +120,7 @@ static const char *error_name(uint32_t error)
 }
 
 static int check_lane(const struct vm *vm, const struct guest_config *c,
-                      unsigned int d, struct vfm_error *err)
+                      unsigned int d, bool all, struct vfm_error *err)
 {
     const struct guest_lane *lane =
         (const void *)(vm->memory + GUEST_LANES + d * GUEST_PAGE);
@@ -130,7 +130,7 @@ static int check_lane(const struct vm *vm, const struct guest_config *c,
                        "chain: broken: %s: job %llu: %s is wrong: 0x%x",
                        vm->bus.devices[d].id, (unsigned long long)lane->job,
                        error_name(lane->error), lane->detail);
-    if (lane->hash != guest_expected_hash(c, d, lane->job))
+    if (all && lane->hash != guest_expected_hash(c, d, lane->job))
         return vm_fail(err, -EBADMSG,
                        "chain: broken: %s: the hash of %llu jobs is wrong",
                        vm->bus.devices[d].id, (unsigned long long)lane->job);
@@ -150,7 +150,7 @@ static int check_cpu(const struct vm *vm, unsigned int cpu,
                    cpu, (unsigned long long)state->pages);
 }
 
-int vm_check(const struct vm *vm, uint64_t *jobs, uint64_t *hash,
+int vm_check(const struct vm *vm, bool all, uint64_t *jobs, uint64_t *hash,
              struct vfm_error *err)
 {
     const struct guest_config *c = (const void *)(vm->memory + GUEST_CONFIG);
@@ -161,7 +161,7 @@ int vm_check(const struct vm *vm, uint64_t *jobs, uint64_t *hash,
         const struct guest_lane *lane =
             (const void *)(vm->memory + GUEST_LANES + d * GUEST_PAGE);
 
-        ret = check_lane(vm, c, d, err);
+        ret = check_lane(vm, c, d, all, err);
         *jobs += lane->job;
         *hash ^= lane->hash;
     }

@@ -71,8 +71,10 @@ int vm_start(struct vm *vm, struct vfm_error *err);
 int vm_stop(struct vm *vm, struct vfm_error *err);
 
 /* What the lanes have come to, and whether it is right: 0, or -EBADMSG and a
- * sentence.  The processors must be stopped. */
-int vm_check(const struct vm *vm, uint64_t *jobs, uint64_t *hash,
+ * sentence.  That the guest has found nothing wrong, and if @all, that the hash
+ * is that of all jobs from the first on, which takes some microseconds for
+ * each. The processors must be stopped. */
+int vm_check(const struct vm *vm, bool all, uint64_t *jobs, uint64_t *hash,
              struct vfm_error *err);
 
 __attribute__((format(printf, 3, 4))) int vm_fail(struct vfm_error *err,

@@ -203,19 +203,17 @@ static int cmd_cont(struct monitor *mon, char *args, struct vfm_error *err)
 
 /* The processors stand still for a moment: they must not be in the middle of
  * it. */
-static int cmd_check_chain(struct monitor *mon, char *args,
-                           struct vfm_error *err)
+static int answer_chain(struct monitor *mon, bool all, struct vfm_error *err)
 {
     struct vm *vm = mon->vm;
     uint64_t jobs;
     uint64_t hash;
     int ret = 0;
 
-    (void)args;
     if (vm->runs)
         ret = vm_stop(vm, err);
     if (ret == 0)
-        ret = vm_check(vm, &jobs, &hash, err);
+        ret = vm_check(vm, all, &jobs, &hash, err);
     if (vm->runs)
         vm_start(vm, NULL);
     if (ret < 0)
@@ -224,6 +222,20 @@ static int cmd_check_chain(struct monitor *mon, char *args,
            ", \"hash\": \"%016" PRIx64 "\"}}\n",
            jobs, hash);
     return 1;
+}
+
+static int cmd_check_chain(struct monitor *mon, char *args,
+                           struct vfm_error *err)
+{
+    (void)args;
+    return answer_chain(mon, true, err);
+}
+
+static int cmd_query_chain(struct monitor *mon, char *args,
+                           struct vfm_error *err)
+{
+    (void)args;
+    return answer_chain(mon, false, err);
 }
 
 static int cmd_migrate(struct monitor *mon, char *args, struct vfm_error *err)
@@ -351,6 +363,7 @@ static const struct {
     { "migrate-continue", cmd_migrate_continue },
     { "migrate-incoming", cmd_migrate_incoming },
     { "migrate-set-parameters", cmd_migrate_set_parameters },
+    { "query-chain", cmd_query_chain },
     { "query-migrate", cmd_query_migrate },
     { "query-status", cmd_query_status },
     { "quit", cmd_quit },
