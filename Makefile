@@ -9,6 +9,7 @@ DESTDIR ?=
 BUILD ?= build
 WERROR ?= true
 FUZZ_SECONDS ?= 60
+SOAK_ROUNDS ?= 1000
 JOBS ?= $(shell nproc)
 
 # Undefined symbols of the shared library are the sanitizer's.
@@ -26,17 +27,18 @@ setup = if [ -e $(1)/build.ninja ]; then \
 test = meson test -C $(1) --print-errorlogs --num-processes $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo check sanitize clang fuzz lint bench format install clean \
+.PHONY: help all demo soak check sanitize clang fuzz lint bench format install clean \
         packages-build packages-check packages-lint
 
 help:
-	@echo 'make demo       a device of 1 GiB moves, live, between two processes'
+	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
 	@echo 'make check      build with gcc and run every test'
 	@echo 'make sanitize   the same with ASan, UBSan and LeakSanitizer'
 	@echo 'make clang      the same with clang'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
-	@echo 'make bench      our transfer rate over that of a plain copy loop'
+	@echo 'make soak       a thousand migrations, with cancels and kills'
+	@echo 'make bench      our rates over those of plain loops'
 	@echo 'make all        build only'
 	@echo 'make format     let clang-format rewrite the sources'
 	@echo 'make install    to DESTDIR ($(DESTDIR)) PREFIX ($(PREFIX))'
@@ -56,8 +58,13 @@ all: packages-build
 demo: all
 	scripts/demo $(BUILD)
 
+soak: all
+	VFMIG_BUILD=$(abspath $(BUILD)) /usr/bin/python3 \
+	    tests/integration/soak.py --rounds $(SOAK_ROUNDS)
+
 bench: all
 	scripts/bench $(BUILD)
+	scripts/bench-memory $(BUILD)
 
 check: packages-check
 	$(call setup,$(BUILD),gcc,-Dtests=true -Dman=enabled)
