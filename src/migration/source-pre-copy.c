@@ -147,12 +147,8 @@ static int consider(struct vfm_migration *m, struct vfm_error *err)
                all_drained(m);
     int ret = 0;
 
-    if (!due) {
-        wish_wake(m, s->look_at);
-        if (memory_is_live(m) && source_round_is_over(m))
-            wish_wake(m, s->ram.quiet_until);
+    if (!due)
         return 0;
-    }
     if (may_sync(m))
         ret = source_sync(m, false, err);
     if (ret == 0)
@@ -160,6 +156,19 @@ static int consider(struct vfm_migration *m, struct vfm_error *err)
     if (ret == -EAGAIN)
         return 0;
     return ret < 0 ? ret : judge(m, err);
+}
+
+/* When consider() is due again, unless it waits for the devices' answers. */
+static void wish_next_look(struct vfm_migration *m)
+{
+    const struct source *s = &m->source;
+
+    if (s->looking || s->ram.syncing)
+        return;
+    wish_wake(m, all_drained(m) ? 0 : s->look_at);
+    if (memory_is_live(m) && source_round_is_over(m) &&
+        s->ram.quiet_until > clock_now())
+        wish_wake(m, s->ram.quiet_until);
 }
 
 /* Whether the target is to be told that @member's initial data is complete. */
@@ -272,5 +281,6 @@ int source_pre_copy(struct vfm_migration *m, struct vfm_error *err)
     ret = send_pieces(m, err);
     if (ret == -EAGAIN)
         source_prefetch(m);
+    wish_next_look(m);
     return ret < 0 && ret != -EAGAIN ? ret : talk_wait(m, -EAGAIN, err);
 }
