@@ -8,6 +8,10 @@
 
 #include "dirty/bitmap.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define BITS BITMAP_WORD_BITS
 
 /* The bits of a word from @first on, and so many as @count of them. */
@@ -78,11 +82,14 @@ __attribute__((target("popcnt"))) static uint64_t count_words_popcnt(
 __attribute__((target("avx512f,avx512vpopcntdq"))) static uint64_t
 count_words_avx512(const uint64_t *map, size_t words)
 {
-    uint64_t sum = 0;
+    __m512i sum = _mm512_setzero_si512();
+    size_t i = 0;
 
-    for (size_t i = 0; i < words; i++)
-        sum += (uint64_t)__builtin_popcountll(map[i]);
-    return sum;
+    for (; i + 8 <= words; i += 8)
+        sum = _mm512_add_epi64(
+            sum, _mm512_popcnt_epi64(_mm512_loadu_si512(map + i)));
+    return (uint64_t)_mm512_reduce_add_epi64(sum) +
+           count_words_popcnt(map + i, words - i);
 }
 #endif
 
@@ -160,11 +167,50 @@ static uint64_t get_bits(const uint64_t *map, uint64_t first, uint64_t count)
     return bits & mask_of(0, count);
 }
 
+/* Many words at once: in registers as wide as where it is inlined has them. */
+typedef uint64_t lanes __attribute__((vector_size(64), aligned(8)));
+#define LANES (sizeof(lanes) / sizeof(uint64_t))
+
+__attribute__((always_inline)) static inline void merge_lanes(
+    uint64_t *to, const uint64_t *from, size_t words)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= words; i += LANES)
+        *(lanes *)(to + i) |= *(const lanes *)(from + i);
+    for (; i < words; i++)
+        to[i] |= from[i];
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void merge_avx2(uint64_t *to,
+                                                       const uint64_t *from,
+                                                       size_t words)
+{
+    merge_lanes(to, from, words);
+}
+
+__attribute__((target("avx512f"))) static void merge_avx512(
+    uint64_t *to, const uint64_t *from, size_t words)
+{
+    merge_lanes(to, from, words);
+}
+#endif
+
 /* Both begin at a word. */
 static void merge_words(uint64_t *to, const uint64_t *from, size_t words)
 {
-    for (size_t i = 0; i < words; i++)
-        to[i] |= from[i];
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) {
+        merge_avx512(to, from, words);
+        return;
+    }
+    if (__builtin_cpu_supports("avx2")) {
+        merge_avx2(to, from, words);
+        return;
+    }
+#endif
+    merge_lanes(to, from, words);
 }
 
 void bitmap_merge(uint64_t *to, uint64_t to_first, const uint64_t *from,
