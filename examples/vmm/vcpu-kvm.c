@@ -38,7 +38,7 @@
 
 /* The guest program, as bytes: see meson.build. */
 extern const uint8_t guest_image[];
-extern const uint8_t guest_image_end[];
+extern const uint64_t guest_image_size;
 
 struct kvm {
     int kvm_fd;
@@ -175,7 +175,7 @@ static void kvm_boot(struct vm *vm)
 {
     make_tables(vm->memory);
     memcpy(vm->memory + GUEST_CODE, guest_image,
-           (size_t)(guest_image_end - guest_image));
+           guest_image_size);
 }
 
 static void close_cpu(struct vcpu *cpu)
@@ -265,88 +265,17 @@ static void kvm_kick(struct vcpu *cpu)
 
 /* ------------------------------------------------------------ dirty log */
 
-struct kvm_log {
-    struct vm *vm;
-    uint64_t *bitmap;
-};
-
-static int log_writes(struct vm *vm, bool on, struct vfm_error *err)
-{
-    const struct kvm *k = vm->vcpus.state;
-    const struct kvm_userspace_memory_region region = {
-        .slot = SLOT,
-        .flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0,
-        .memory_size = vm->memory_size,
-        .userspace_addr = (uintptr_t)vm->memory,
-    };
-
-    if (ioctl(k->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-        return fail_ioctl("KVM_SET_USER_MEMORY_REGION", err);
-    return 0;
-}
-
-static int log_start(void *opaque, const struct vfm_dirty_range *ranges,
-                     size_t n, struct vfm_error *err)
-{
-    struct kvm_log *log = opaque;
-
-    (void)ranges;
-    (void)n;
-    return log_writes(log->vm, true, err);
-}
-
-static int log_report(void *opaque, struct vfm_dirty_sink *sink,
-                      struct vfm_error *err)
-{
-    struct kvm_log *log = opaque;
-    const struct kvm *k = log->vm->vcpus.state;
-    struct kvm_dirty_log get = { .slot = SLOT, .dirty_bitmap = log->bitmap };
-
-    if (ioctl(k->vm_fd, KVM_GET_DIRTY_LOG, &get) < 0)
-        return fail_ioctl("KVM_GET_DIRTY_LOG", err);
-    vfm_dirty_mark(sink, 0, GUEST_PAGE, log->bitmap,
-                   log->vm->memory_size / GUEST_PAGE);
-    return 0;
-}
-
-static int log_stop(void *opaque, struct vfm_error *err)
-{
-    struct kvm_log *log = opaque;
-
-    return log_writes(log->vm, false, err);
-}
-
-static void log_free(void *opaque)
-{
-    struct kvm_log *log = opaque;
-
-    free(log->bitmap);
-    free(log);
-}
-
 static int kvm_new_tracker(struct vm *vm, struct vfm_dirty_tracker **trackerp,
                            struct vfm_error *err)
 {
-    static const struct vfm_dirty_ops ops = {
-        .size = sizeof(ops),
-        .name = "KVM dirty log",
-        .start = log_start,
-        .report = log_report,
-        .stop = log_stop,
-        .free = log_free,
+    const struct kvm *k = vm->vcpus.state;
+    const struct vfm_dirty_slot slot = {
+        .slot = SLOT,
+        .length = vm->memory_size,
+        .userspace_address = (uintptr_t)vm->memory,
     };
-    struct kvm_log *log = calloc(1, sizeof(*log));
-    int ret;
 
-    if (log == NULL)
-        return vm_fail(err, -ENOMEM, "kvm: out of memory");
-    log->vm = vm;
-    log->bitmap = calloc(vm->memory_size / GUEST_PAGE / 64 + 1, 8);
-    ret = log->bitmap == NULL ? vm_fail(err, -ENOMEM, "kvm: out of memory")
-                              : vfm_dirty_tracker_new(&ops, log, trackerp, err);
-    if (ret < 0)
-        log_free(log);
-    return ret;
+    return vfm_dirty_tracker_new_kvm_log(k->vm_fd, &slot, 1, 0, trackerp, err);
 }
 
 /* ------------------------------------------------------------ registers */

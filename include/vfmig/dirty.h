@@ -150,6 +150,93 @@ int vfm_dirty_tracker_report(struct vfm_dirty_tracker *tracker,
 int vfm_dirty_tracker_stop(struct vfm_dirty_tracker *tracker,
                            struct vfm_error *err);
 
+/* ------------------------------------------- trackers in the kernel
+ *
+ * What the kernel answers is passed on; -ENOMEM besides.  Descriptors stay the
+ * caller's.  Rules: <linux/vfio.h>, <linux/iommufd.h>, and KVM's api.rst,
+ * sections on KVM_GET_DIRTY_LOG, KVM_CLEAR_DIRTY_LOG and
+ * KVM_CAP_DIRTY_LOG_RING. */
+
+/*
+ * The log that a VFIO device keeps of its own DMA:
+ * VFIO_DEVICE_FEATURE_DMA_LOGGING_START, _REPORT and _STOP on @device_fd.
+ *
+ *   -ENOTTY   the device has no log
+ */
+int vfm_dirty_tracker_new_vfio(int device_fd,
+                               struct vfm_dirty_tracker **trackerp,
+                               struct vfm_error *err);
+
+/*
+ * The IOMMU's dirty bits of the page table @hwpt_id of @iommu_fd, which was
+ * allocated with IOMMU_HWPT_ALLOC_DIRTY_TRACKING; for every device that is
+ * attached to it.  Each range must be mapped, in one piece or several.
+ */
+int vfm_dirty_tracker_new_iommufd(int iommu_fd, uint32_t hwpt_id,
+                                  struct vfm_dirty_tracker **trackerp,
+                                  struct vfm_error *err);
+
+/*
+ * A type 1 container's log, VFIO_IOMMU_DIRTY_PAGES.  The kernel knows what is
+ * pinned and no more: unless every device in the container pins what it uses,
+ * all that is mapped counts as written, each time.  A range must not cut a
+ * mapping in two, and ends on pages of the container's smallest size.
+ */
+int vfm_dirty_tracker_new_type1(int container_fd,
+                                struct vfm_dirty_tracker **trackerp,
+                                struct vfm_error *err);
+
+/* A memory slot, as it was given to KVM_SET_USER_MEMORY_REGION. */
+struct vfm_dirty_slot {
+    uint32_t slot; /* the address space in its upper 16 bits */
+    uint32_t flags;
+    uint64_t address; /* guest-physical */
+    uint64_t length;
+    uint64_t userspace_address;
+};
+
+/* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled for the VM, so that the log has
+ * to be cleared by KVM_CLEAR_DIRTY_LOG.  KVM cannot be asked for that, and
+ * writes get lost if it is not said as it is. */
+#define VFM_DIRTY_KVM_MANUAL_PROTECT 1u
+
+/*
+ * KVM's log of what the processors wrote.  Starting and stopping sets and
+ * clears KVM_MEM_LOG_DIRTY_PAGES of the slots, which are copied; the ranges
+ * that it is started for do not matter.  @flags: VFM_DIRTY_KVM_*.
+ *
+ *   -EINVAL   no slot, one that is no whole pages, unknown flags
+ */
+int vfm_dirty_tracker_new_kvm_log(int vm_fd, const struct vfm_dirty_slot *slots,
+                                  size_t num_slots, unsigned int flags,
+                                  struct vfm_dirty_tracker **trackerp,
+                                  struct vfm_error *err);
+
+/*
+ * KVM's dirty rings: one per processor, of @ring_bytes as given to
+ * KVM_CAP_DIRTY_LOG_RING (or _ACQ_REL), mapped from the descriptors
+ * @vcpu_fds.
+ *
+ * A processor whose ring is full leaves KVM_RUN with KVM_EXIT_DIRTY_RING_FULL:
+ * its thread then calls vfm_dirty_tracker_collect() and runs it again.  Before
+ * the last report all processors must be out of KVM_RUN.
+ *
+ *   -EINVAL   @ring_bytes is no power of two, no processor, or as above
+ */
+int vfm_dirty_tracker_new_kvm_ring(int vm_fd, const int *vcpu_fds,
+                                   size_t num_vcpus, size_t ring_bytes,
+                                   const struct vfm_dirty_slot *slots,
+                                   size_t num_slots,
+                                   struct vfm_dirty_tracker **trackerp,
+                                   struct vfm_error *err);
+
+/* Empties the rings of a KVM ring tracker into its own memory, so that
+ * processors can go on.  From any thread, beside any other call on the tracker
+ * but free.  Returns 0, -EINVAL for another kind of tracker, or what the kernel
+ * answered. */
+int vfm_dirty_tracker_collect(struct vfm_dirty_tracker *tracker,
+                              struct vfm_error *err);
+
 #ifdef __cplusplus
 }
 #endif

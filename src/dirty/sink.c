@@ -119,7 +119,8 @@ static int add_bitmaps(struct vfm_dirty_sink *sink, struct vfm_error *err)
     for (size_t i = 0; i < sink->n; i++) {
         size_t words = bitmap_words(pages_of(&sink->targets[i].range));
 
-        sink->targets[i].bitmap = calloc(words, sizeof(uint64_t));
+        /* One more: an empty range is refused, but not by everybody's eyes. */
+        sink->targets[i].bitmap = calloc(words + 1, sizeof(uint64_t));
         if (sink->targets[i].bitmap == NULL)
             return error_set(err, -ENOMEM, "dirty: out of memory");
     }

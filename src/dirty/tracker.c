@@ -21,6 +21,7 @@
 struct vfm_dirty_tracker {
     struct vfm_dirty_ops ops;
     void *opaque;
+    dirty_collect_fn *collect; /* NULL: there is nothing to */
     bool started;
     struct vfm_dirty_range *ranges; /* that it was started for */
     size_t num_ranges;
@@ -54,6 +55,22 @@ int vfm_dirty_tracker_new(const struct vfm_dirty_ops *given, void *opaque,
 const char *vfm_dirty_tracker_name(const struct vfm_dirty_tracker *t)
 {
     return t->ops.name;
+}
+
+void dirty_tracker_set_collect(struct vfm_dirty_tracker *t,
+                               dirty_collect_fn *collect)
+{
+    t->collect = collect;
+}
+
+/* Nothing of the tracker is written: it is called by processors' threads. */
+int vfm_dirty_tracker_collect(struct vfm_dirty_tracker *t,
+                              struct vfm_error *err)
+{
+    if (t->collect == NULL)
+        return error_set(err, -EINVAL, "%s: has nothing to collect",
+                         t->ops.name);
+    return t->collect(t->opaque, err);
 }
 
 static int copy_ranges(struct vfm_dirty_tracker *t,

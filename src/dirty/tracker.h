@@ -7,7 +7,8 @@
  * A tracker from inside.
  *
  *   tracker.c        what holds for all of them
- *   device-log.c     the one that speaks to a device
+ *   device-log.c     the one that speaks to a device, through its backend
+ *   tracker-*.c      those that ask the kernel; kernel.c, kvm.c what they share
  *   sink.c           where they report to
  *   bitmap.c         bits
  */
@@ -28,5 +29,10 @@ int dirty_tracker_report(struct vfm_dirty_tracker *tracker,
                          struct vfm_dirty_sink *sink, struct vfm_error *err);
 int dirty_tracker_stop(struct vfm_dirty_tracker *tracker,
                        struct vfm_error *err);
+
+/* What vfm_dirty_tracker_collect() does with a tracker's opaque. */
+typedef int dirty_collect_fn(void *opaque, struct vfm_error *err);
+void dirty_tracker_set_collect(struct vfm_dirty_tracker *tracker,
+                               dirty_collect_fn *collect);
 
 #endif

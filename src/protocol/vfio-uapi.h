@@ -12,6 +12,12 @@
  */
 
 #include <stdint.h>
+#include <sys/ioctl.h>
+
+/* ioctl()s: on a device, and on a container of type 1. */
+#define UAPI_DEVICE_FEATURE          _IO(';', 117)
+#define UAPI_IOMMU_GET_INFO          _IO(';', 112)
+#define UAPI_IOMMU_DIRTY_PAGES       _IO(';', 117)
 
 /* VFIO_DEVICE_FEATURE: flags. */
 #define UAPI_FEATURE_MASK            UINT32_C(0xffff)
@@ -77,5 +83,53 @@
 #define UAPI_IRQ_ERR                 3
 #define UAPI_IRQ_REQ                 4
 #define UAPI_NUM_IRQS                5
+
+/* VFIO_DEVICE_FEATURE: what comes before each feature's own. */
+struct uapi_feature {
+    uint32_t argsz;
+    uint32_t flags;
+};
+
+/* Feature 6.  @ranges is the address of @num_ranges pairs of an iova and a
+ * length. */
+struct uapi_log_control {
+    uint64_t page_size;
+    uint32_t num_ranges;
+    uint32_t reserved;
+    uint64_t ranges;
+};
+
+/* Feature 8.  @bitmap is an address; bits are set, none is cleared. */
+struct uapi_log_report {
+    uint64_t iova;
+    uint64_t length;
+    uint64_t page_size;
+    uint64_t bitmap;
+};
+
+/* VFIO_IOMMU_GET_INFO. */
+#define UAPI_IOMMU_INFO_PGSIZES (UINT32_C(1) << 0)
+
+struct uapi_type1_info {
+    uint32_t argsz;
+    uint32_t flags;
+    uint64_t page_sizes; /* bit n: 2^n bytes */
+};
+
+/* VFIO_IOMMU_DIRTY_PAGES: flags, one at a time; what follows them is there for
+ * GET_BITMAP only. */
+#define UAPI_DIRTY_PAGES_START      (UINT32_C(1) << 0)
+#define UAPI_DIRTY_PAGES_STOP       (UINT32_C(1) << 1)
+#define UAPI_DIRTY_PAGES_GET_BITMAP (UINT32_C(1) << 2)
+
+struct uapi_type1_dirty {
+    uint32_t argsz;
+    uint32_t flags;
+    uint64_t iova;
+    uint64_t size;
+    uint64_t page_size;
+    uint64_t bitmap_size; /* bytes */
+    uint64_t bitmap;      /* its address */
+};
 
 #endif
