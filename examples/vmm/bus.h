@@ -31,8 +31,8 @@ int bus_add(struct bus *bus, const char *spec, struct vfm_error *err);
 int bus_connect(struct bus *bus, int memory_fd, uint64_t size,
                 struct vfm_error *err);
 
-/* Whatever the devices did before, for whomever: they are reset, and, as firmware
- * does, memory and bus mastering are switched on. */
+/* Whatever the devices did before, for whomever: they are reset, and, as
+ * firmware does, memory and bus mastering are switched on. */
 int bus_power_on(struct bus *bus, struct vfm_error *err);
 
 /* An access of the guest.  -EFAULT if no BAR is there. */

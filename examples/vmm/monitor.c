@@ -206,8 +206,8 @@ static int cmd_cont(struct monitor *mon, char *args, struct vfm_error *err)
 static int answer_chain(struct monitor *mon, bool all, struct vfm_error *err)
 {
     struct vm *vm = mon->vm;
-    uint64_t jobs;
-    uint64_t hash;
+    uint64_t jobs = 0;
+    uint64_t hash = 0;
     int ret = 0;
 
     if (vm->runs)

@@ -35,8 +35,8 @@ def test_verbose_says_every_stage_and_state(tmp_path):
         run = vfmig("save", "-v", "-d", device.word, tmp_path / "state").ok()
     lines = run.stderr.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("stage ")] == [
-        "hello", "setup", "pre-copy", "stop", "complete", "check", "loaded",
-        "yours", "start", "cleanup", "done"]
+        "hello", "setup", "pre-copy", "stop", "pre-switchover", "complete",
+        "check", "loaded", "yours", "start", "cleanup", "done"]
     states = [line.split()[2] for line in lines if line.startswith("device ")]
     assert states[0] == "PRE_COPY"
     assert states[-1] == "RUNNING"

@@ -71,8 +71,8 @@ def test_a_device_moves_over_a_unix_socket(pair, tmp_path):
 
 def test_the_json_of_both_sides_has_the_members_of_the_manual(pair, tmp_path):
     runs = move(*pair, f"unix:{tmp_path}/move")
-    stages = ["hello", "setup", "pre-copy", "stop", "complete", "check",
-              "loaded", "yours", "start", "cleanup"]
+    stages = ["hello", "setup", "pre-copy", "stop", "pre-switchover",
+              "complete", "check", "loaded", "yours", "start", "cleanup"]
     for told in check(*runs, *pair):
         assert list(told) == [
             "command", "where", "outcome", "error", "stage", "vm_runs",
@@ -80,7 +80,7 @@ def test_the_json_of_both_sides_has_the_members_of_the_manual(pair, tmp_path):
             "stages_ns", "downtime", "devices", "warnings"]
         assert list(told["stages_ns"]) == stages
         assert list(told["downtime"]) == ["total_ns", "stages_ns"]
-        assert list(told["downtime"]["stages_ns"]) == stages[3:9]
+        assert list(told["downtime"]["stages_ns"]) == stages[3:10]
         assert list(told["devices"][0]) == [
             "id", "device", "state", "pre_copy_bytes", "stop_copy_bytes",
             "config_bytes", "stop_ns", "check_ns", "start_ns", "xxh3_128"]

@@ -92,7 +92,7 @@ int access_region(struct vfm_device *dev, bool write, uint32_t region,
     char what[80];
     int ret;
 
-    if (!write && len > 0) {
+    if (!write) {
         reply = malloc(sizeof(a.where) + (len < most ? len : most));
         if (reply == NULL)
             return error_set(err, -ENOMEM, "%s: out of memory", c->name);

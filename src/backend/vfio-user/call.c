@@ -82,6 +82,7 @@ int call_send_parts(struct client *c, uint32_t flags, struct iovec *parts,
 {
     struct vfu_feature feature = { .flags = flags };
     size_t size = 0;
+    int ret;
 
     for (int i = 1; i < num_parts; i++)
         size += parts[i].iov_len;
@@ -89,7 +90,9 @@ int call_send_parts(struct client *c, uint32_t flags, struct iovec *parts,
         size = answer_size;
     feature.argsz = (uint32_t)(sizeof(feature) + size);
     parts[0] = (struct iovec){ &feature, sizeof(feature) };
-    return send_call(c, VFU_DEVICE_FEATURE, parts, num_parts);
+    ret = send_call(c, VFU_DEVICE_FEATURE, parts, num_parts);
+    parts[0] = (struct iovec){ 0 };
+    return ret;
 }
 
 int call_send_feature(struct client *c, uint32_t flags, const void *data,
