@@ -174,8 +174,7 @@ static int open_vm(struct vm *vm, struct vfm_error *err)
 static void kvm_boot(struct vm *vm)
 {
     make_tables(vm->memory);
-    memcpy(vm->memory + GUEST_CODE, guest_image,
-           guest_image_size);
+    memcpy(vm->memory + GUEST_CODE, guest_image, guest_image_size);
 }
 
 static void close_cpu(struct vcpu *cpu)

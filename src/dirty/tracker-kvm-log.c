@@ -107,7 +107,7 @@ static void free_log(void *opaque)
 /* KVM writes whole words. */
 static int make_bitmap(struct kvm_log *log)
 {
-    uint64_t most = 0;
+    uint64_t most = 1;
 
     for (size_t i = 0; i < log->slots.n; i++)
         if (pages_of(&log->slots.slots[i]) > most)

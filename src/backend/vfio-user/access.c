@@ -15,7 +15,6 @@
 #include "util/error.h"
 
 struct access {
-    bool write;
     struct vfu_region_access where;
     uint8_t *data; /* where->count bytes */
 };
@@ -47,6 +46,7 @@ static int read_piece(struct client *c, const struct access *a, uint8_t *buf)
     return 0;
 }
 
+/* Writes if there is no buffer to read answers into. */
 static int do_pieces(struct client *c, struct access *a, size_t len,
                      uint32_t most, uint8_t *buf)
 {
@@ -54,7 +54,7 @@ static int do_pieces(struct client *c, struct access *a, size_t len,
 
     while (ret == 0 && len > 0) {
         a->where.count = len < most ? (uint32_t)len : most;
-        ret = a->write ? write_piece(c, a) : read_piece(c, a, buf);
+        ret = buf == NULL ? write_piece(c, a) : read_piece(c, a, buf);
         a->where.offset += a->where.count;
         a->data += a->where.count;
         len -= a->where.count;
@@ -85,7 +85,7 @@ int access_region(struct vfm_device *dev, bool write, uint32_t region,
 {
     struct client *c = device_client(dev);
     uint32_t most = piece_size(c, write);
-    struct access a = { write, { .offset = offset, .region = region }, buf };
+    struct access a = { { .offset = offset, .region = region }, buf };
     uint64_t replies = c->replies;
     size_t pieces = len / most + (len % most != 0);
     uint8_t *reply = NULL;
