@@ -255,6 +255,10 @@ int facts_take(struct facts *facts, const struct vfm_stream_event *ev,
     case VFM_STREAM_RAM_FLUSH:
         facts->ram_flush++;
         return 0;
+    case VFM_STREAM_BLOB_BEGIN:
+    case VFM_STREAM_BLOB_DATA:
+    case VFM_STREAM_BLOB_END:
+        return facts_take_blob(facts, ev, err);
     case VFM_STREAM_VMDESCRIPTION:
         return take_vmdescription(facts, ev, err);
     default:
@@ -325,6 +329,7 @@ void facts_free(struct facts *facts)
     }
     for (size_t i = 0; i < facts->num_blocks; i++)
         free(facts->blocks[i].name);
+    facts_free_blobs(facts);
     free(facts->devices);
     free(facts->blocks);
     free(facts->commands);

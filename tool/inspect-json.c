@@ -154,6 +154,8 @@ void facts_print_json(const struct facts *facts)
     json_object_object_add(o, "ram_pages", pages_json(facts));
     json_add_number(o, "vmdescription_bytes", facts->vmdescription_bytes);
     json_object_object_add(o, "vfio", devices_json(facts));
+    if (facts->num_blobs > 0)
+        json_object_object_add(o, "blobs", facts_blobs_json(facts));
     if (facts->vmdescription != NULL && facts->vmdescription->has_vfmig)
         json_object_object_add(o, "vfmig", vfmig_json(facts->vmdescription));
     json_print(o);

@@ -25,6 +25,8 @@ struct map_section {
     uint64_t records;
     uint64_t data_bytes;
     uint64_t config_bytes;
+    uint64_t blob_bytes;
+    bool blob;
     bool setup;
     bool init_sent;
     bool config;
@@ -103,6 +105,9 @@ static void print_contents(const struct map_section *s)
     if (s->config)
         printf(" of %" PRIu64 " bytes", s->config_bytes);
     print_word(&before, s->load_ready, "CONFIG_LOAD_READY");
+    print_word(&before, s->blob, "a blob");
+    if (s->blob)
+        printf(" of %" PRIu64 " bytes", s->blob_bytes);
 }
 
 /* A part that only says that it has ended. */
@@ -245,6 +250,10 @@ static void take_inside(struct map_section *s,
     case VFM_STREAM_VFIO_CONFIG_LOAD_READY:
         s->load_ready = true;
         break;
+    case VFM_STREAM_BLOB_BEGIN:
+        s->blob = true;
+        s->blob_bytes = ev->u.blob.size;
+        break;
     default:
         break;
     }
@@ -347,4 +356,5 @@ void facts_print_summary(const struct facts *facts)
                facts->num_channels, facts->multifd_normal, facts->multifd_zero);
     for (size_t i = 0; i < facts->num_devices; i++)
         print_device(facts, &facts->devices[i]);
+    facts_print_blobs(facts);
 }

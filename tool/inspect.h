@@ -76,6 +76,14 @@ struct ram_block_facts {
     uint64_t bytes;
 };
 
+struct blob_facts {
+    char *name; /* of the section */
+    uint32_t version;
+    uint64_t bytes;
+    struct digest *digest;
+    char xxh3_128[DIGEST_HEX_SIZE]; /* when it has ended */
+};
+
 struct facts {
     uint64_t file_bytes;
     char *machine;
@@ -95,6 +103,8 @@ struct facts {
     size_t num_channels;
     struct device_facts *devices;
     size_t num_devices;
+    struct blob_facts *blobs;
+    size_t num_blobs;
     uint64_t vmdescription_bytes;
     struct vmdescription *vmdescription;
 
@@ -117,6 +127,13 @@ int device_facts_data(struct device_facts *dev, const void *data, size_t len,
 /* A device's configuration record. */
 int device_facts_config(struct device_facts *dev, const char *extract_to,
                         const void *data, size_t len, struct vfm_error *err);
+
+/* Learns from an event of a blob.  -EBADMSG if it is damaged. */
+int facts_take_blob(struct facts *facts, const struct vfm_stream_event *ev,
+                    struct vfm_error *err);
+void facts_print_blobs(const struct facts *facts);
+struct json_object *facts_blobs_json(const struct facts *facts);
+void facts_free_blobs(struct facts *facts);
 
 /* What the stream itself says about the device, or NULL. */
 const struct vmdescription_device *device_facts_promise(

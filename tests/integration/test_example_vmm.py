@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """examples/vmm: a VM with devices at work moves live, and its chain of checked
 DMA jobs is never broken."""
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,7 +108,8 @@ def test_it_goes_through_a_command(site):
     await_jobs(target, target.jobs() + 20)
 
 
-def test_it_is_saved_to_a_file_and_goes_on(site):
+def save_to_a_file(site):
+    """A VM is saved, and goes on from there."""
     source = site.machine(site.devices("a", 2))
     await_jobs(source, 50)
     file = f"file:{site.path}/vm.state"
@@ -118,11 +121,36 @@ def test_it_is_saved_to_a_file_and_goes_on(site):
         await_jobs(target, target.jobs() + 50)
     finally:
         target.kill()
-    inspect = subprocess.run(
-        [program("tool", "vfmig"), "inspect", f"{site.path}/vm.state"],
-        stdout=subprocess.PIPE, text=True, check=True, timeout=DEADLINE)
-    for name in "ram", "cpus/vfmig-blob", "chipset/vfmig-blob":
-        assert name in inspect.stdout
+    return Path(f"{site.path}/vm.state")
+
+
+def inspect(*words):
+    return subprocess.run([program("tool", "vfmig"), "inspect", *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, timeout=DEADLINE)
+
+
+def test_what_is_saved_is_shown_by_the_tool(site):
+    saved = save_to_a_file(site)
+    shown = inspect(saved).stdout
+    for what in ("START  0 'ram'", "FULL   1 'cpus/vfmig-blob' version 1: a "
+                 "blob of", "blob 'chipset/vfmig-blob': version 1"):
+        assert what in shown
+    blobs = json.loads(inspect("--json", saved).stdout)["blobs"]
+    assert list(blobs) == ["cpus/vfmig-blob", "chipset/vfmig-blob"]
+    assert all(b["bytes"] > 0 and len(b["xxh3_128"]) == 32
+               for b in blobs.values())
+
+
+def test_a_blob_that_is_damaged_is_told(site):
+    saved = save_to_a_file(site)
+    data = bytearray(saved.read_bytes())
+    at = data.rindex(b"cpus/vfmig-blob")
+    data[at + len(b"cpus/vfmig-blob") + 8 + 8 + 3] ^= 1
+    saved.write_bytes(data)
+    shown = inspect(saved)
+    assert shown.returncode == 1
+    assert "'cpus/vfmig-blob': the blob is damaged" in shown.stderr
 
 
 def test_a_paused_vm_stays_paused(site):
