@@ -33,11 +33,17 @@ static void require(int condition)
         abort();
 }
 
+static int is_bulk(const struct vfm_stream_event *ev)
+{
+    return ev->type == VFM_STREAM_VFIO_DATA || ev->type == VFM_STREAM_OPAQUE ||
+           ev->type == VFM_STREAM_BLOB_DATA;
+}
+
 /* Everything of an event but the borders of chunks. */
 static void digest_event(struct digest *digest,
                          const struct vfm_stream_event *ev)
 {
-    if (ev->type != VFM_STREAM_VFIO_DATA && ev->type != VFM_STREAM_OPAQUE) {
+    if (!is_bulk(ev)) {
         digest_update(digest, &ev->type, sizeof(ev->type));
         digest_update(digest, &ev->offset, sizeof(ev->offset));
         digest_update(digest, &ev->len, sizeof(ev->len));
@@ -67,7 +73,7 @@ static int decode_piece(struct vfm_decoder *dec, const uint8_t *data,
         len -= used;
         /* An event for nothing would be one without end. */
         require(result->events++ < 1000000);
-        if (ev.type == VFM_STREAM_VFIO_DATA || ev.type == VFM_STREAM_OPAQUE)
+        if (is_bulk(&ev))
             require(ev.len > 0);
         digest_event(digest, &ev);
     }
@@ -116,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     options.require_configuration = (data[0] & 8) != 0;
     options.max_held = 4096;
     options.max_vmdescription = 4096;
+    options.max_blob = 4096;
 
     decode(&options, data + CHOICE_BYTES, size - CHOICE_BYTES, SIZE_MAX / 2,
            &whole);

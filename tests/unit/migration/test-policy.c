@@ -25,11 +25,13 @@
 #define BEFORE   .remaining_before = UNKNOWN
 #define USUAL    RATE, LIMIT, PATIENCE, BEFORE
 
-static const struct {
+struct row {
     const char *what;
     struct policy_input in;
     enum policy_verdict verdict;
-} rows[] = {
+};
+
+static const struct row rows[] = {
     { "too much is left",
       { USUAL, .remaining = GIB, .elapsed_ns = SEC },
       POLICY_CONTINUE },
@@ -96,18 +98,150 @@ static const struct {
       POLICY_SWITCH },
 };
 
-static void every_row_has_its_verdict(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct policy_decision d = policy_decide(&rows[i].in);
+/* Memory as well: the devices have nothing more, unless a row says so. */
+#define RAM                                                          \
+    RATE, LIMIT, PATIENCE, BEFORE, .has_ram = true, .drained = true, \
+                                   .ram_bytes_per_sec = GIB
 
-        if (d.verdict != rows[i].verdict)
-            fail_msg("%s: %u, not %u", rows[i].what, (unsigned int)d.verdict,
-                     (unsigned int)rows[i].verdict);
+static const struct row memory_rows[] = {
+    { "little is dirty, and the trackers were asked just now",
+      { RAM, .ram = { .exact = true,
+                      .dirty = 100 * MIB,
+                      .dirty_before = 100 * MIB } },
+      POLICY_SWITCH },
+    { "little is known to be dirty, but nobody asked the trackers",
+      { RAM, .ram = { .dirty = 100 * MIB, .dirty_before = 100 * MIB } },
+      POLICY_CONTINUE },
+    { "little is dirty, and the next round leaves less",
+      { RAM, .ram = { .exact = true,
+                      .dirty = 100 * MIB,
+                      .dirty_before = 200 * MIB } },
+      POLICY_CONTINUE },
+    { "the next round leaves less, as it did eight times",
+      { RAM, .ram = { .exact = true,
+                      .dirty = 100 * MIB,
+                      .dirty_before = 200 * MIB,
+                      .chances = 8 } },
+      POLICY_SWITCH },
+    { "nothing is dirty",
+      { RAM, .ram = { .exact = true, .dirty_before = GIB } },
+      POLICY_SWITCH },
+    { "nothing is dirty, but the devices have more",
+      { RATE, LIMIT, PATIENCE, BEFORE, .has_ram = true, .remaining = MIB,
+        .ram_bytes_per_sec = GIB, .ram = { .exact = true } },
+      POLICY_CONTINUE },
+    { "too much is dirty",
+      { RAM, .ram = { .exact = true, .dirty = GIB, .dirty_before = GIB } },
+      POLICY_CONTINUE },
+    { "memory and devices fit, but not both",
+      { RAM, .remaining = 200 * MIB,
+        .ram = { .exact = true,
+                 .dirty = 200 * MIB,
+                 .dirty_before = 200 * MIB } },
+      POLICY_CONTINUE },
+    { "the devices do not fit and never will: memory alone counts",
+      { RAM, .remaining = 2 * GIB, .irreducible = 2 * GIB,
+        .ram = { .exact = true,
+                 .dirty = 100 * MIB,
+                 .dirty_before = 100 * MIB } },
+      POLICY_SWITCH },
+    { "asking the trackers takes too long",
+      { RAM, .ram = { .exact = true, .sync_ns = 400 * MS } },
+      POLICY_CONTINUE },
+    { "what is blind fits",
+      { RAM, .ram = { .exact = true, .blind = 100 * MIB } },
+      POLICY_SWITCH },
+    { "what is blind alone does not fit",
+      { RAM, .ram = { .exact = true, .blind = GIB } },
+      POLICY_GIVE_UP },
+    { "what is blind alone does not fit, and nobody minds",
+      { RAM, .force = true, .ram = { .exact = true, .blind = GIB } },
+      POLICY_SWITCH },
+    { "what is blind does not fit, and nobody has measured yet",
+      { RAM, .ram = { .blind = GIB } },
+      POLICY_CONTINUE },
+    { "little is dirty, at a rate that nobody knows",
+      { LIMIT, PATIENCE, BEFORE, .has_ram = true, .drained = true,
+        .ram = { .exact = true, .dirty = MIB / 2, .dirty_before = MIB / 2 } },
+      POLICY_SWITCH },
+    { "much is dirty, at a rate that nobody knows",
+      { LIMIT, PATIENCE, BEFORE, .has_ram = true, .drained = true,
+        .ram = { .exact = true, .dirty = MIB, .dirty_before = MIB } },
+      POLICY_CONTINUE },
+    { "time is over",
+      { RAM, .elapsed_ns = 10 * SEC,
+        .ram = { .exact = true, .dirty = GIB, .dirty_before = GIB } },
+      POLICY_GIVE_UP },
+    { "time is over, and nobody minds",
+      { RAM, .elapsed_ns = 10 * SEC, .force = true,
+        .ram = { .exact = true, .dirty = GIB, .dirty_before = GIB } },
+      POLICY_SWITCH },
+    { "numbers that no clock holds",
+      { RAM, .ram = { .exact = true,
+                      .dirty = UNKNOWN - 1,
+                      .dirty_before = UNKNOWN - 1 } },
+      POLICY_CONTINUE },
+};
+
+static void check_rows(const struct row *row, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct policy_decision d = policy_decide(&row[i].in);
+
+        if (d.verdict != row[i].verdict)
+            fail_msg("%s: %u, not %u", row[i].what, (unsigned int)d.verdict,
+                     (unsigned int)row[i].verdict);
         if (d.verdict == POLICY_GIVE_UP)
             assert_non_null(d.why);
     }
+}
+
+static void every_row_has_its_verdict(void **state)
+{
+    (void)state;
+    check_rows(rows, sizeof(rows) / sizeof(rows[0]));
+    check_rows(memory_rows, sizeof(memory_rows) / sizeof(memory_rows[0]));
+}
+
+/* Whatever the numbers are: without force nothing stops beyond the limit for
+ * memory's sake. */
+static void memory_never_stops_beyond_the_limit(void **state)
+{
+    (void)state;
+    srand(5);
+    for (int i = 0; i < 200000; i++) {
+        struct policy_input in = { RAM, .remaining = (uint64_t)rand() % GIB };
+        struct policy_decision d;
+
+        in.ram.exact = rand() % 2;
+        in.ram.dirty = (uint64_t)rand() % GIB;
+        in.ram.dirty_before = (uint64_t)rand() % GIB;
+        in.ram.blind = rand() % 4 == 0 ? (uint64_t)rand() % GIB : 0;
+        in.ram.sync_ns = (uint64_t)rand() % (400 * MS);
+        in.ram.chances = (unsigned int)rand() % 10;
+        in.elapsed_ns = (uint64_t)rand() % (20 * SEC);
+        d = policy_decide(&in);
+        if (d.verdict == POLICY_SWITCH)
+            assert_true(in.ram.exact && d.expected_ns <= in.limit_ns);
+    }
+}
+
+static void a_guest_is_slowed_step_by_step(void **state)
+{
+    unsigned int percent = 0;
+    unsigned int steps = 0;
+
+    (void)state;
+    for (; percent < 99; steps++) {
+        unsigned int next = policy_slower(percent);
+
+        assert_true(next > percent && next <= 99);
+        percent = next;
+    }
+    assert_int_equal(steps, 9);
+    assert_int_equal(policy_slower(99), 99);
+    assert_true(policy_is_hot(51, 100));
+    assert_false(policy_is_hot(50, 100));
 }
 
 static void the_expected_downtime_is_size_by_rate(void **state)
@@ -212,6 +346,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_has_its_verdict),
+        cmocka_unit_test(memory_never_stops_beyond_the_limit),
+        cmocka_unit_test(a_guest_is_slowed_step_by_step),
         cmocka_unit_test(the_expected_downtime_is_size_by_rate),
         cmocka_unit_test(why_it_is_given_up_is_told),
         cmocka_unit_test(of_two_answers_the_larger_plausible_one_counts),

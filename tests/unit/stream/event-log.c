@@ -100,6 +100,11 @@ static void write_details(struct event_log *log,
         fprintf(log->f, " '%s' %" PRIu64 " 0x%" PRIx64, ev->u.ram.block,
                 ev->u.ram.block_size, ev->u.ram.address);
         break;
+    case VFM_STREAM_BLOB_BEGIN:
+    case VFM_STREAM_BLOB_END:
+        fprintf(log->f, " %" PRIu64 " %" PRIu64, ev->u.blob.size,
+                ev->u.blob.remaining);
+        break;
     default:
         break;
     }
@@ -108,7 +113,8 @@ static void write_details(struct event_log *log,
 void event_log_take(struct event_log *log, const struct vfm_stream_event *ev)
 {
     log->counts[ev->type]++;
-    if (ev->type == VFM_STREAM_VFIO_DATA || ev->type == VFM_STREAM_OPAQUE) {
+    if (ev->type == VFM_STREAM_VFIO_DATA || ev->type == VFM_STREAM_OPAQUE ||
+        ev->type == VFM_STREAM_BLOB_DATA) {
         take_bulk(log, (int)ev->type, ev->data, ev->len);
         return;
     }

@@ -132,6 +132,23 @@ void make_vfio_open_full(struct maker *m)
     begin_vfio_full(m);
 }
 
+void make_blob_begin(struct maker *m)
+{
+    encode_section_begin(&m->enc, VFM_SECTION_FULL, MAKER_BLOB_ID, MAKER_BLOB,
+                         0, 3);
+}
+
+void make_blob(struct maker *m, size_t bytes)
+{
+    static const uint8_t digest[BLOB_DIGEST_BYTES] = "0123456789abcdef";
+
+    make_blob_begin(m);
+    encode_blob_head(&m->enc, bytes);
+    make_pattern(m, bytes, 11);
+    encode_blob_digest(&m->enc, digest);
+    encode_section_footer(&m->enc, MAKER_BLOB_ID);
+}
+
 void make_eof(struct maker *m, const char *json)
 {
     encode_eof(&m->enc);
@@ -154,6 +171,7 @@ void make_own(struct maker *m)
     make_vfio_part(m, 0);
     encode_command(&m->enc, VFM_COMMAND_SWITCHOVER_START, NULL, 0);
     make_vfio_end(m);
+    make_blob(m, 70);
     make_vfio_full(m);
     make_eof(m, "{\"vfmig\": {}}");
 }

@@ -45,6 +45,13 @@ void make_vfio_open_full(struct maker *m);
 void make_ram_start(struct maker *m);
 void make_ram_word(struct maker *m, uint64_t word, const char *block);
 
+/* A blob's section, "cpu/vfmig-blob" of version 3: its beginning; its body, of
+ * which the pattern is @bytes long; and its end. */
+#define MAKER_BLOB    "cpu/vfmig-blob"
+#define MAKER_BLOB_ID 38
+void make_blob_begin(struct maker *m);
+void make_blob(struct maker *m, size_t bytes);
+
 /* The end of the sections and a vmdescription. */
 void make_eof(struct maker *m, const char *json);
 

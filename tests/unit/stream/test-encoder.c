@@ -149,6 +149,40 @@ static void the_head_of_a_device_packet_is_qemus(void **state)
     wrote(golden, sizeof(golden));
 }
 
+static void the_block_list_of_memory_is_qemus(void **state)
+{
+    static const uint8_t golden[] =
+        "\x01\x00\x00\x00\x01\x03ram\x00\x00\x00\x00\x00\x00\x00\x04"
+        "\x00\x00\x00\x00\x08\x04\x00\x04"
+        "\x06pc.ram\x00\x00\x00\x00\x08\x00\x00\x00"
+        "\x03rom\x00\x00\x00\x00\x00\x04\x00\x00"
+        "\x00\x00\x00\x00\x00\x00\x00\x10"
+        "\x7e\x00\x00\x00\x01";
+
+    (void)state;
+    begin();
+    encode_section_begin(&enc, VFM_SECTION_START, 1, "ram", 0, 4);
+    encode_ram_blocks_head(&enc, 0x8040000);
+    encode_ram_block(&enc, "pc.ram", 0x8000000);
+    encode_ram_block(&enc, "rom", 0x40000);
+    encode_ram_end(&enc);
+    encode_section_footer(&enc, 1);
+    wrote(golden, sizeof(golden) - 1);
+}
+
+static void a_blob_tells_its_length_and_its_digest(void **state)
+{
+    static const uint8_t digest[BLOB_DIGEST_BYTES] = "0123456789abcdef";
+    static const uint8_t golden[] = "\x00\x00\x00\x00\x01\x02\x03\x04"
+                                    "0123456789abcdef";
+
+    (void)state;
+    begin();
+    encode_blob_head(&enc, 0x1020304);
+    encode_blob_digest(&enc, digest);
+    wrote(golden, sizeof(golden) - 1);
+}
+
 static void a_full_buffer_is_an_error_that_stays(void **state)
 {
     struct vfm_error err;
@@ -225,6 +259,8 @@ int main(void)
         cmocka_unit_test(the_configuration_of_a_device_is_qemus),
         cmocka_unit_test(the_first_packet_of_a_channel_is_qemus),
         cmocka_unit_test(the_head_of_a_device_packet_is_qemus),
+        cmocka_unit_test(the_block_list_of_memory_is_qemus),
+        cmocka_unit_test(a_blob_tells_its_length_and_its_digest),
         cmocka_unit_test(a_full_buffer_is_an_error_that_stays),
         cmocka_unit_test(a_name_of_256_characters_is_refused),
         cmocka_unit_test(what_the_format_cannot_hold_is_refused),
