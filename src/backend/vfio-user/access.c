@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "backend/vfio-user/client.h"
 #include "util/error.h"
@@ -62,17 +61,6 @@ static int do_pieces(struct client *c, struct access *a, size_t len,
     return ret;
 }
 
-/* What came meanwhile is for others, who wait for it in their own loop. */
-static void pass_on_news(struct client *c, uint64_t replies)
-{
-    const uint64_t one = 1;
-
-    if (c->replies == replies && c->lost.code == 0)
-        return;
-    if (write(c->news_fd, &one, sizeof(one)) < 0)
-        return; /* the counter is full: it is readable all the same */
-}
-
 static uint32_t piece_size(const struct client *c, bool write)
 {
     uint32_t most = write ? MAX_REGION_WRITE : c->offered_transfer;
@@ -86,8 +74,6 @@ int access_region(struct vfm_device *dev, bool write, uint32_t region,
     struct client *c = device_client(dev);
     uint32_t most = piece_size(c, write);
     struct access a = { { .offset = offset, .region = region }, buf };
-    uint64_t replies = c->replies;
-    size_t pieces = len / most + (len % most != 0);
     uint8_t *reply = NULL;
     char what[80];
     int ret;
@@ -99,7 +85,6 @@ int access_region(struct vfm_device *dev, bool write, uint32_t region,
     }
     ret = do_pieces(c, &a, len, most, reply);
     free(reply);
-    pass_on_news(c, replies + pieces);
     if (ret == 0)
         return 0;
     snprintf(what, sizeof(what), "%s region %u at 0x%" PRIx64,

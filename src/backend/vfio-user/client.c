@@ -418,18 +418,29 @@ int client_poll_fds(struct client *c, struct pollfd *fds, int64_t *deadline)
     return n;
 }
 
+void client_pass_on_news(struct client *c, uint64_t replies)
+{
+    const uint64_t one = 1;
+
+    if (c->replies == replies && c->lost.code == 0)
+        return;
+    if (write(c->news_fd, &one, sizeof(one)) < 0)
+        return; /* the counter is full: it is readable all the same */
+}
+
 int client_wait(struct client *c, const struct request *req)
 {
     struct pollfd fds[DEVICE_MAX_FDS];
+    uint64_t replies = c->replies;
     int64_t deadline;
     int n;
 
     for (;;) {
         client_pump(c);
-        if (req->answered)
-            return req->error;
-        if (c->lost.code != 0)
-            return c->lost.code;
+        if (req->answered || c->lost.code != 0) {
+            client_pass_on_news(c, replies + (req->answered ? 1 : 0));
+            return req->answered ? req->error : c->lost.code;
+        }
         n = client_poll_fds(c, fds, &deadline);
         if (poll(fds, (nfds_t)n, clock_poll_timeout(deadline)) < 0 &&
             errno != EINTR)

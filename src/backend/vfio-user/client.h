@@ -269,9 +269,13 @@ int client_try_send(struct client *c, struct request *req,
 /* Sends and receives what can be without waiting; checks deadlines. */
 void client_pump(struct client *c);
 
-/* Waits until @req is answered.  Returns 0 or the server's or the
- * connection's error. */
+/* Waits until @req is answered; other news is passed on.  Returns 0 or the
+ * server's or the connection's error. */
 int client_wait(struct client *c, const struct request *req);
+
+/* What came besides the first @replies is for others, who wait for it in their
+ * own loop and would not hear of it: what wakes them has been read. */
+void client_pass_on_news(struct client *c, uint64_t replies);
 
 /* Performs one command from beginning to end: sends @size bytes at @data,
  * stores up to @cap bytes of the reply at @reply. Returns the size of the

@@ -72,9 +72,14 @@ int vfm_vfio_user_process(struct vfm_device *dev, struct vfm_error *err)
     struct client *c;
     int ret = client_of(dev, &c, err);
 
+    uint64_t replies;
+
     if (ret < 0)
         return ret;
-    return check(dev, err);
+    replies = c->replies;
+    ret = check(dev, err);
+    client_pass_on_news(c, replies);
+    return ret;
 }
 
 int vfm_vfio_user_fd(const struct vfm_device *dev)

@@ -343,6 +343,11 @@ static void a_server_that_goes_away_is_an_error(void **state)
 static struct fake_message held;
 static uint8_t held_body[64];
 
+/* Something is asked of the device on behalf of a guest, while a migration
+ * waits for a change of its state. */
+static struct fake_message held;
+static uint8_t held_body[64];
+
 /* Answers the change of state only when it is asked for something else. */
 static void hold(struct fake_server *s, const struct fake_message *m)
 {
@@ -370,35 +375,83 @@ static bool has_news(void)
     return deadline == 0;
 }
 
-/* A guest's access, while a migration waits for the device; and the migration
- * is woken for what the access received in its place. */
-static void an_access_does_not_mind_a_call_that_is_under_way(void **state)
+static void access_it(void)
 {
-    struct pollfd fds[DEVICE_MAX_FDS];
-    int64_t deadline;
     uint32_t value;
-    bool woken = false;
-    int n;
 
-    (void)state;
-    f.on[VFU_DEVICE_FEATURE] = NULL;
-    f.next[VFU_DEVICE_FEATURE] = hold;
-    f.next[VFU_REGION_READ] = answer_both;
-    assert_int_equal(device_set_state_start(dev, VFM_STATE_STOP, NULL),
-                     -EAGAIN);
-    n = device_wait_fds(dev, fds, &deadline);
-    assert_int_equal(device_set_state_finish(dev, NULL), -EAGAIN);
     assert_int_equal(vfm_device_region_read(dev, UAPI_REGION_CONFIG, 0, &value,
                                             sizeof(value), &err),
                      0);
     assert_int_equal(value, 0x56781234);
+}
+
+static void set_its_interrupts(void)
+{
+    assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, 0, 0, NULL, &err), 0);
+}
+
+static void map_more(void)
+{
+    assert_int_equal(vfm_vfio_user_dma_map(dev, UINT64_C(1) << 40, PAGE, -1, 0,
+                                           VFM_DMA_READ, &err),
+                     0);
+}
+
+static void process_what_came(void)
+{
+    fake_answer(&f, &held);
+    assert_int_equal(vfm_vfio_user_process(dev, &err), 0);
+}
+
+static void check_woken(void (*meanwhile)(void))
+{
+    struct pollfd fds[DEVICE_MAX_FDS];
+    int64_t deadline;
+    bool woken = false;
+    int n;
+
+    f.on[VFU_DEVICE_FEATURE] = NULL;
+    f.next[VFU_DEVICE_FEATURE] = hold;
+    f.next[VFU_REGION_READ] = answer_both;
+    f.next[VFU_DEVICE_SET_IRQS] = answer_both;
+    f.next[VFU_DMA_MAP] = answer_both;
+    assert_int_equal(device_set_state_start(dev, VFM_STATE_STOP, NULL),
+                     -EAGAIN);
+    n = device_wait_fds(dev, fds, &deadline);
+    fake_serve(&f);
+    assert_int_equal(device_set_state_finish(dev, NULL), -EAGAIN);
+    meanwhile();
     /* Whoever polls what he was told to poll hears of it. */
     for (int i = 0; i < n; i++)
         woken = woken || (fds[i].events & POLLIN && poll(&fds[i], 1, 0) == 1);
     assert_true(woken);
     assert_int_equal(device_set_state_finish(dev, NULL), 0);
-    assert_true(has_news());
+    has_news();
     assert_false(has_news());
+}
+
+static void an_access_wakes_who_waits(void **state)
+{
+    (void)state;
+    check_woken(access_it);
+}
+
+static void interrupts_wake_who_waits(void **state)
+{
+    (void)state;
+    check_woken(set_its_interrupts);
+}
+
+static void a_mapping_wakes_who_waits(void **state)
+{
+    (void)state;
+    check_woken(map_more);
+}
+
+static void processing_wakes_who_waits(void **state)
+{
+    (void)state;
+    check_woken(process_what_came);
 }
 
 int main(void)
@@ -417,7 +470,10 @@ int main(void)
         TEST(a_device_reaches_what_it_may_write),
         TEST(large_memory_is_mapped_in_pieces),
         TEST(a_server_that_goes_away_is_an_error),
-        TEST(an_access_does_not_mind_a_call_that_is_under_way),
+        TEST(an_access_wakes_who_waits),
+        TEST(interrupts_wake_who_waits),
+        TEST(a_mapping_wakes_who_waits),
+        TEST(processing_wakes_who_waits),
 #undef TEST
     };
 
