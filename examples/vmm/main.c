@@ -285,6 +285,8 @@ static int start(struct program *p, struct vfm_error *err)
     if (ret < 0)
         return ret;
     monitor_ready(&p->vm);
+    if (p->vm.vcpus.no_kvm.code != 0 && p->vm.vcpus.no_kvm.code != -ENOENT)
+        monitor_warning(p->vm.vcpus.no_kvm.message);
     if (p->incoming != NULL) {
         ret = migrate_listen(&p->migrate, p->incoming, err);
         if (ret == 0 && migrate_listen_fd(&p->migrate) < 0)

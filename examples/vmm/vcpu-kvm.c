@@ -35,6 +35,7 @@
 #define LARGE_PAGE    UINT64_C(0x200000)
 #define TABLE_ENTRIES 512
 #define MAPPED_GIB    4
+#define CPUID_MAX     256
 
 /* The guest program, as bytes: see meson.build. */
 extern const uint8_t guest_image[];
@@ -127,11 +128,31 @@ static int enter_long_mode(const struct vcpu *cpu, struct vfm_error *err)
     return 0;
 }
 
+/* All that KVM can give: without any, a processor has no long mode. */
+static int set_features(const struct kvm *k, const struct kvm_cpu *kc,
+                        struct vfm_error *err)
+{
+    struct kvm_cpuid2 *cpuid =
+        calloc(1, sizeof(*cpuid) + CPUID_MAX * sizeof(cpuid->entries[0]));
+    int ret = 0;
+
+    if (cpuid == NULL)
+        return vm_fail(err, -ENOMEM, "kvm: out of memory");
+    cpuid->nent = CPUID_MAX;
+    if (ioctl(k->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
+        ret = fail_ioctl("KVM_GET_SUPPORTED_CPUID", err);
+    else if (ioctl(kc->fd, KVM_SET_CPUID2, cpuid) < 0)
+        ret = fail_ioctl("KVM_SET_CPUID2", err);
+    free(cpuid);
+    return ret;
+}
+
 static int open_cpu(struct vm *vm, struct vcpu *cpu, struct vfm_error *err)
 {
     struct kvm *k = vm->vcpus.state;
     struct kvm_cpu *kc = calloc(1, sizeof(*kc));
     int size = ioctl(k->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+    int ret;
 
     if (kc == NULL)
         return vm_fail(err, -ENOMEM, "kvm: out of memory");
@@ -146,7 +167,8 @@ static int open_cpu(struct vm *vm, struct vcpu *cpu, struct vfm_error *err)
         kc->run = NULL;
         return fail_ioctl("mmap", err);
     }
-    return enter_long_mode(cpu, err);
+    ret = set_features(k, kc, err);
+    return ret == 0 ? enter_long_mode(cpu, err) : ret;
 }
 
 static int open_vm(struct vm *vm, struct vfm_error *err)

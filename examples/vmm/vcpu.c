@@ -268,7 +268,7 @@ int vcpus_open(struct vm *vm, unsigned int count, bool no_kvm,
     v->count = count; /* for open() */
     v->ops = &vcpu_kvm_ops;
     if (!no_kvm)
-        ret = v->ops->open(vm, err);
+        ret = v->ops->open(vm, &v->no_kvm);
     if (ret < 0) {
         v->ops = &vcpu_thread_ops;
         ret = v->ops->open(vm, err);

@@ -84,6 +84,7 @@ struct vcpus {
     atomic_uint slow_percent; /* of the time they are to rest */
     bool quit;
     struct vfm_error failure; /* of a processor; code 0: none */
+    struct vfm_error no_kvm;  /* why they are threads, if not by choice */
     int wake_fd;              /* an eventfd: the loop has something to do */
 };
 
