@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "guest.h"
+#include "util/clock.h"
 
 static struct pair p;
 
@@ -94,6 +95,26 @@ static void a_vm_without_devices_moves(void **state)
     guest.pages_per_step = 2;
     succeed();
     end();
+}
+
+/* When a round is over the trackers are asked, and not when somebody looks at
+ * the clock for another reason.  One of several is not disturbed by whatever
+ * else this machine does. */
+static void a_round_that_is_over_waits_for_nothing(void **state)
+{
+    int64_t fastest = INT64_MAX;
+
+    (void)state;
+    for (int i = 0; i < 10 && fastest > 40 * NS_PER_MS; i++) {
+        int64_t began_at;
+
+        begin(PAIR_ALL, 0);
+        began_at = clock_now();
+        succeed();
+        fastest = clock_min(fastest, clock_now() - began_at);
+        end();
+    }
+    assert_true(fastest <= 40 * NS_PER_MS);
 }
 
 /* DMA that is under way when a device is stopped. */
@@ -402,6 +423,7 @@ int main(void)
         cmocka_unit_test(memory_at_rest_arrives),
         cmocka_unit_test(what_is_written_meanwhile_arrives),
         cmocka_unit_test(a_vm_without_devices_moves),
+        cmocka_unit_test(a_round_that_is_over_waits_for_nothing),
         cmocka_unit_test(what_devices_write_until_they_have_stopped_arrives),
         cmocka_unit_test(a_tracker_may_need_time),
         cmocka_unit_test(memory_at_no_address_is_sent_again_at_the_end),
