@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "device/device.h"
+#include "dirty/device-log.h"
 #include "tests/unit/backend/fake-server.h"
 
 /* No answer needs more to be strange. */
@@ -217,6 +218,27 @@ static void load(struct vfm_device *dev)
     vfm_device_set_state(dev, VFM_STATE_STOP, NULL);
 }
 
+/* What the device wrote, by its own word. */
+static void watch(struct vfm_device *dev)
+{
+    static const struct vfm_dirty_range range = { 0x10000, 9 * 4096 };
+    struct vfm_dirty_tracker *tracker;
+    struct vfm_dirty_sink *sink;
+
+    if (vfm_dirty_sink_new(&range, 1, &sink, NULL) < 0)
+        abort();
+    vfm_vfio_user_dma_map(dev, range.address, range.length, 0, 0,
+                          VFM_DMA_READ | VFM_DMA_WRITE, NULL);
+    if (dirty_tracker_new_device(dev, &tracker, NULL) == 0) {
+        vfm_dirty_tracker_start(tracker, &range, 1, NULL);
+        vfm_dirty_tracker_report(tracker, sink, NULL);
+        vfm_dirty_tracker_report(tracker, sink, NULL);
+        vfm_dirty_tracker_free(tracker);
+    }
+    vfm_vfio_user_dma_unmap(dev, range.address, range.length, NULL);
+    vfm_dirty_sink_free(sink);
+}
+
 static void use(struct vfm_device *dev)
 {
     struct vfm_region_area areas[4];
@@ -254,6 +276,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake_start(&f);
     f.data = state;
     f.data_size = sizeof(state);
+    f.features |= UINT64_C(7) << UAPI_FEATURE_LOG_START;
     for (int i = 0; i < FAKE_MAX_COMMAND; i++)
         f.on[i] = answer;
 
@@ -264,6 +287,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         save(dev);
         load(dev);
         use(dev);
+        watch(dev);
         vfm_device_close(dev);
     }
     fake_stop(&f);

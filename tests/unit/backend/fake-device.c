@@ -51,6 +51,28 @@ static void answer_u64(struct fake_server *f, const struct fake_message *m,
     fake_reply(f, m, &reply, sizeof(reply));
 }
 
+/* The first eight pages of each report were written; at most 64 are asked
+ * for. */
+static void answer_log(struct fake_server *f, const struct fake_message *m,
+                       uint32_t number)
+{
+    struct vfu_feature_log_report asked;
+    uint8_t reply[sizeof(struct vfu_feature) + sizeof(asked) + 8] = { 0 };
+    size_t head = sizeof(struct vfu_feature) + sizeof(asked);
+
+    if (number != UAPI_FEATURE_LOG_REPORT) {
+        fake_reply(f, m, m->body, m->size);
+        return;
+    }
+    assert(m->size == head);
+    memcpy(&asked, m->body + sizeof(struct vfu_feature), sizeof(asked));
+    assert(asked.page_size > 0 && asked.length / asked.page_size <= 64);
+    memcpy(reply, m->body, head);
+    reply[head] = 0xff;
+    fake_reply(f, m, reply,
+               head + (asked.length / asked.page_size + 63) / 64 * 8);
+}
+
 static void answer_feature(struct fake_server *f, const struct fake_message *m)
 {
     struct vfu_feature feature;
@@ -69,6 +91,9 @@ static void answer_feature(struct fake_server *f, const struct fake_message *m)
         answer_state(f, m, feature);
     else if (number == UAPI_FEATURE_DATA_SIZE)
         answer_u64(f, m, feature, f->data_size);
+    else if (number >= UAPI_FEATURE_LOG_START &&
+             number <= UAPI_FEATURE_LOG_REPORT)
+        answer_log(f, m, number);
     else
         fake_refuse(f, m, EOPNOTSUPP);
 }
