@@ -33,9 +33,10 @@ static int begin(struct facts *facts, const struct vfm_stream_event *ev,
     return 0;
 }
 
-static int end(struct blob_facts *blob, const struct vfm_stream_event *ev,
+static int end(struct facts *facts, const struct vfm_stream_event *ev,
                struct vfm_error *err)
 {
+    struct blob_facts *blob = &facts->blobs[facts->num_blobs - 1];
     char says[DIGEST_HEX_SIZE];
 
     hex_of(ev->data, ev->len, says);
@@ -51,16 +52,15 @@ static int end(struct blob_facts *blob, const struct vfm_stream_event *ev,
 int facts_take_blob(struct facts *facts, const struct vfm_stream_event *ev,
                     struct vfm_error *err)
 {
-    struct blob_facts *blob = facts->blobs + facts->num_blobs - 1;
-
     switch (ev->type) {
     case VFM_STREAM_BLOB_BEGIN:
         return begin(facts, ev, err);
     case VFM_STREAM_BLOB_DATA:
-        digest_update(blob->digest, ev->data, ev->len);
+        digest_update(facts->blobs[facts->num_blobs - 1].digest, ev->data,
+                      ev->len);
         return 0;
     default:
-        return end(blob, ev, err);
+        return end(facts, ev, err);
     }
 }
 
