@@ -237,14 +237,16 @@ static nfds_t gather(const struct program *p, struct pollfd *fds)
 }
 
 /* Commands of a device's server that came while nobody asked it for anything.
- */
+ * What is wrong with it a migration that is under way finds out by itself, and
+ * tells what that means. */
 static void process_devices(struct program *p, const struct pollfd *fds)
 {
     struct vfm_error err = { 0 };
 
     for (unsigned int i = 0; i < p->vm.bus.count; i++)
         if (fds[FD_DEVICES + i].revents != 0 &&
-            vfm_vfio_user_process(p->vm.bus.devices[i].dev, &err) < 0) {
+            vfm_vfio_user_process(p->vm.bus.devices[i].dev, &err) < 0 &&
+            migrate_fd(&p->migrate) < 0) {
             fail(p, &err);
             return;
         }

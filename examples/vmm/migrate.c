@@ -56,21 +56,34 @@ static const struct vfm_migration_callbacks callbacks = {
     .slow_vm = slow_vm,
 };
 
+/* How many there are, then what their kind has to say. */
 static ssize_t save_cpus(void *opaque, void *buf, size_t size,
                          struct vfm_error *err)
 {
     struct vm *vm = opaque;
+    const uint32_t count = vm->vcpus.count;
+    ssize_t n = vm->vcpus.ops->save(vm, (uint8_t *)buf + sizeof(count),
+                                    size - sizeof(count), err);
 
-    return vm->vcpus.ops->save(vm, buf, size, err);
+    memcpy(buf, &count, sizeof(count));
+    return n < 0 ? n : n + (ssize_t)sizeof(count);
 }
 
 static int load_cpus(void *opaque, uint32_t version, const void *data,
                      size_t len, struct vfm_error *err)
 {
     struct vm *vm = opaque;
+    uint32_t count = 0;
 
     (void)version;
-    return vm->vcpus.ops->load(vm, data, len, err);
+    if (len >= sizeof(count))
+        memcpy(&count, data, sizeof(count));
+    if (count != vm->vcpus.count)
+        return vm_fail(err, -EINVAL,
+                       "the source has %u processors, this VMM %u", count,
+                       vm->vcpus.count);
+    return vm->vcpus.ops->load(vm, (const uint8_t *)data + sizeof(count),
+                               len - sizeof(count), err);
 }
 
 /* The devices have stopped: whatever they signalled is there to be read. */

@@ -325,8 +325,7 @@ static int kvm_load(struct vm *vm, const void *data, size_t len,
 
     if (len != vm->vcpus.count * sizeof(state))
         return vm_fail(err, -EINVAL,
-                       "the source has no %u processors of KVM, as we do",
-                       vm->vcpus.count);
+                       "the source has no processors of KVM, as we do");
     for (unsigned int i = 0; i < vm->vcpus.count; i++) {
         int fd = state_of(&vm->vcpus.cpus[i])->fd;
 

@@ -297,6 +297,41 @@ def test_fifty_migrations_with_cancels_and_kills():
                    check=True, timeout=600)
 
 
+@pytest.mark.parametrize("options, why", [
+    (("--cpus", "2"), "the source has 1 processors, this VMM 2"),
+    (("--memory", "128"), "\"pc.ram\" has 100663296 bytes, ours 134217728"),
+])
+def test_another_machine_is_refused(site, options, why):
+    source = site.machine(site.devices("a", 1))
+    target = site.machine(site.devices("b", 1), *options,
+                          incoming=f"unix:{site.path}/link")
+    await_jobs(source, 30)
+    source.ask(f"migrate {target.address}")
+    over = source.over()
+    assert over["status"] == "failed" and why in over["error"]
+    await_jobs(source, source.jobs() + 30)
+    assert target.over()["status"] == "failed"
+    assert target.end() == 1
+
+
+def test_a_target_whose_device_dies_says_so(site):
+    source = site.machine(site.devices("a", 2))
+    doomed = site.devices("b", 2)
+    target = site.machine(doomed, incoming=f"unix:{site.path}/link")
+    await_jobs(source, 30)
+    source.ask("migrate-set-parameters max-bandwidth=5000000")
+    source.ask(f"migrate {target.address}")
+    target.await_event("MIGRATION_STAGE", stage="pre-copy")
+    doomed[0].kill()
+    over = target.over()
+    assert over["status"] == "lost"  # it cannot be reset any more
+    assert "server closed the connection" in over["error"]
+    over = source.over()
+    assert over["status"] == "failed"
+    assert "server closed the connection" in over["error"]
+    await_jobs(source, source.jobs() + 30)
+
+
 def test_help_explains_itself():
     done = subprocess.run([program("examples", "vmm", "vmm"), "--help"],
                           stdout=subprocess.PIPE, text=True, check=True,

@@ -46,7 +46,14 @@ class Device:
             stdout=subprocess.PIPE)
         assert Lines(self.process).next().startswith("listening")
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
     def close(self):
+        if self.process.poll() == -signal.SIGKILL:
+            self.process.stdout.close()
+            return
         self.process.send_signal(signal.SIGTERM)
         self.process.stdout.close()
         assert self.process.wait(DEADLINE) == 0
