@@ -105,7 +105,7 @@ static void free_log(void *opaque)
 }
 
 /* KVM writes whole words. */
-static int make_bitmap(struct kvm_log *log)
+static int make_bitmap(struct kvm_log *log, struct vfm_error *err)
 {
     uint64_t most = 1;
 
@@ -113,7 +113,9 @@ static int make_bitmap(struct kvm_log *log)
         if (pages_of(&log->slots.slots[i]) > most)
             most = pages_of(&log->slots.slots[i]);
     log->bitmap = calloc(bitmap_words(most), sizeof(*log->bitmap));
-    return log->bitmap == NULL ? -ENOMEM : 0;
+    if (log->bitmap == NULL)
+        return error_set(err, -ENOMEM, "KVM dirty log: out of memory");
+    return 0;
 }
 
 int vfm_dirty_tracker_new_kvm_log(int vm_fd, const struct vfm_dirty_slot *slots,
@@ -128,24 +130,23 @@ int vfm_dirty_tracker_new_kvm_log(int vm_fd, const struct vfm_dirty_slot *slots,
         .stop = stop,
         .free = free_log,
     };
-    struct kvm_log *log = calloc(1, sizeof(*log));
-    int ret = 0;
+    struct kvm_log *log;
+    int ret;
 
     *trackerp = NULL;
     if (flags & ~VFM_DIRTY_KVM_MANUAL_PROTECT)
-        ret =
-            error_set(err, -EINVAL, "KVM dirty log: unknown flags 0x%x", flags);
-    else if (log != NULL)
-        ret = kvm_slots_init(&log->slots, vm_fd, slots, num_slots, err);
-    if (ret == 0 && log != NULL && make_bitmap(log) < 0) {
-        free_log(log);
-        log = NULL;
-    }
+        return error_set(err, -EINVAL, "KVM dirty log: unknown flags 0x%x",
+                         flags);
+    log = calloc(1, sizeof(*log));
+    if (log == NULL)
+        return error_set(err, -ENOMEM, "KVM dirty log: out of memory");
+    log->clears = (flags & VFM_DIRTY_KVM_MANUAL_PROTECT) != 0;
+    ret = kvm_slots_init(&log->slots, vm_fd, slots, num_slots, err);
+    if (ret == 0)
+        ret = make_bitmap(log, err);
     if (ret < 0) {
-        free(log);
+        free_log(log);
         return ret;
     }
-    if (log != NULL)
-        log->clears = (flags & VFM_DIRTY_KVM_MANUAL_PROTECT) != 0;
     return kernel_tracker_new(&ops, log, trackerp, err);
 }
