@@ -98,14 +98,14 @@ static void a_vm_without_devices_moves(void **state)
 }
 
 /* When a round is over the trackers are asked, and not when somebody looks at
- * the clock for another reason.  One of several is not disturbed by whatever
+ * the clock for another reason.  One of many is not disturbed by whatever
  * else this machine does. */
 static void a_round_that_is_over_waits_for_nothing(void **state)
 {
     int64_t fastest = INT64_MAX;
 
     (void)state;
-    for (int i = 0; i < 10 && fastest > 40 * NS_PER_MS; i++) {
+    for (int i = 0; i < 100 && fastest > 45 * NS_PER_MS; i++) {
         int64_t began_at;
 
         begin(PAIR_ALL, 0);
@@ -114,7 +114,7 @@ static void a_round_that_is_over_waits_for_nothing(void **state)
         fastest = clock_min(fastest, clock_now() - began_at);
         end();
     }
-    assert_true(fastest <= 40 * NS_PER_MS);
+    assert_true(fastest <= 45 * NS_PER_MS);
 }
 
 /* DMA that is under way when a device is stopped. */
