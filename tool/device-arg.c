@@ -130,7 +130,8 @@ static int take_part(struct device_arg *arg, char *part, struct vfm_error *err)
 
     if (strcmp(part, "id") == 0)
         return take_id(arg, value, err);
-    for (const struct key *key = vfio_user_keys; key->name != NULL; key++)
+    for (const struct key *key = vfio_user_keys;
+         key->name != NULL && !arg->is_kernel; key++)
         if (strcmp(part, key->name) == 0)
             return take_key(arg, key, value, err);
     return error_set(err, -EINVAL, "unknown key '%.60s'", part);
@@ -138,21 +139,21 @@ static int take_part(struct device_arg *arg, char *part, struct vfm_error *err)
 
 /* Returns the address in "TYPE:ADDRESS...", or NULL if the type is none that we
  * have. */
-static const char *skip_type(const char *word, struct vfm_error *err)
+static const char *skip_type(const char *word, bool *is_kernel,
+                             struct vfm_error *err)
 {
-    static const char known[] = "vfio-user:";
+    static const char user[] = "vfio-user:";
+    static const char kernel[] = "vfio:";
 
-    if (strncmp(word, known, sizeof(known) - 1) == 0)
-        return word + sizeof(known) - 1;
-
-    if (strncmp(word, "vfio:", 5) == 0)
-        error_set(err, -EINVAL,
-                  "'%.60s': devices of the kernel (vfio:) are not in this "
-                  "version, only vfio-user:PATH",
-                  word);
-    else
-        error_set(err, -EINVAL,
-                  "'%.60s' is no device, such as vfio-user:/path/socket", word);
+    *is_kernel = strncmp(word, kernel, sizeof(kernel) - 1) == 0;
+    if (*is_kernel)
+        return word + sizeof(kernel) - 1;
+    if (strncmp(word, user, sizeof(user) - 1) == 0)
+        return word + sizeof(user) - 1;
+    error_set(err, -EINVAL,
+              "'%.60s' is no device, such as vfio-user:/path/socket or "
+              "vfio:0000:00:01.0",
+              word);
     return NULL;
 }
 
@@ -164,7 +165,7 @@ static int parse_parts(struct device_arg *arg, struct vfm_error *err)
 
     cut_part(&rest);
     if (arg->address[0] == '\0')
-        return error_set(err, -EINVAL, "'%.60s' names no socket", arg->word);
+        return error_set(err, -EINVAL, "'%.60s' names no device", arg->word);
 
     while (ret == 0 && rest != NULL)
         ret = take_part(arg, cut_part(&rest), err);
@@ -184,7 +185,7 @@ int device_arg_parse(const char *word, struct device_arg *arg,
         .id = DEVICE_ID_DEFAULT,
         .options = { .size = sizeof(arg->options) },
     };
-    address = skip_type(word, err);
+    address = skip_type(word, &arg->is_kernel, err);
     if (address == NULL)
         return -EINVAL;
 
@@ -206,6 +207,8 @@ void device_arg_free(struct device_arg *arg)
 int device_arg_open(const struct device_arg *arg, struct vfm_device **devp,
                     struct vfm_error *err)
 {
+    if (arg->is_kernel)
+        return vfm_device_open_vfio(arg->address, devp, err);
     return vfm_device_open_vfio_user(arg->address, NULL, &arg->options, devp,
                                      err);
 }

@@ -17,6 +17,7 @@
 #include <vfmig/device.h>
 #include <vfmig/error.h>
 #include <vfmig/migration.h>
+#include <vfmig/vfio.h>
 #include <vfmig/vfio_user.h>
 
 #include "args.h"
@@ -27,6 +28,7 @@
 
 struct device_arg {
     const char *word; /* as given; borrowed from the argv */
+    bool is_kernel;   /* vfio:, not vfio-user: */
     char *address;
     char id[DEVICE_ID_MAX + 1];
     struct vfm_vfio_user_options options;

@@ -14,10 +14,24 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-/* ioctl()s: on a device, and on a container of type 1. */
-#define UAPI_DEVICE_FEATURE          _IO(';', 117)
+/* ioctl()s: on a container, a group, a device, a data descriptor. */
+#define UAPI_SET_IOMMU               _IO(';', 102)
 #define UAPI_IOMMU_GET_INFO          _IO(';', 112)
 #define UAPI_IOMMU_DIRTY_PAGES       _IO(';', 117)
+#define UAPI_GROUP_GET_STATUS        _IO(';', 103)
+#define UAPI_GROUP_SET_CONTAINER     _IO(';', 104)
+#define UAPI_GROUP_GET_DEVICE_FD     _IO(';', 106)
+#define UAPI_DEVICE_GET_INFO         _IO(';', 107)
+#define UAPI_DEVICE_GET_REGION_INFO  _IO(';', 108)
+#define UAPI_DEVICE_RESET_NOW        _IO(';', 111)
+#define UAPI_DEVICE_FEATURE          _IO(';', 117)
+#define UAPI_DEVICE_BIND_IOMMUFD     _IO(';', 118)
+#define UAPI_DEVICE_ATTACH_IOMMUFD   _IO(';', 119)
+#define UAPI_GET_PRECOPY_INFO        _IO(';', 121)
+
+/* SET_IOMMU: the kind; GROUP_GET_STATUS: flags. */
+#define UAPI_TYPE1V2_IOMMU           3
+#define UAPI_GROUP_VIABLE            UINT32_C(1)
 
 /* VFIO_DEVICE_FEATURE: flags. */
 #define UAPI_FEATURE_MASK            UINT32_C(0xffff)
@@ -130,6 +144,53 @@ struct uapi_type1_dirty {
     uint64_t page_size;
     uint64_t bitmap_size; /* bytes */
     uint64_t bitmap;      /* its address */
+};
+
+struct uapi_group_status {
+    uint32_t argsz;
+    uint32_t flags;
+};
+
+struct uapi_bind_iommufd {
+    uint32_t argsz;
+    uint32_t flags;
+    int32_t iommufd;
+    uint32_t devid; /* out */
+};
+
+struct uapi_attach_iommufd {
+    uint32_t argsz;
+    uint32_t flags;
+    uint32_t pt_id;
+};
+
+struct uapi_device_info {
+    uint32_t argsz;
+    uint32_t flags;
+    uint32_t num_regions;
+    uint32_t num_irqs;
+};
+
+struct uapi_region_info {
+    uint32_t argsz;
+    uint32_t flags;
+    uint32_t index;
+    uint32_t cap_offset;
+    uint64_t size;
+    uint64_t offset; /* in the device's descriptor */
+};
+
+/* Feature 2. */
+struct uapi_device_state {
+    uint32_t state;
+    int32_t data_fd;
+};
+
+struct uapi_precopy_info {
+    uint32_t argsz;
+    uint32_t flags;
+    uint64_t initial_bytes;
+    uint64_t dirty_bytes;
 };
 
 #endif

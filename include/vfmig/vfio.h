@@ -1,0 +1,54 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_VFIO_H
+#define VFM_VFIO_H
+
+/*
+ * Opening a VFIO device of the kernel.
+ *
+ * Rules: <linux/vfio.h>, <linux/iommufd.h>.  The conventions are those of
+ * <vfmig/device.h>, but for one: the kernel answers a system call when it is
+ * done, so that a change of state is waited for within the call that asks for
+ * it, and -ETIMEDOUT comes only from a session's data.
+ */
+
+#include <vfmig/device.h>
+#include <vfmig/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Opens the device at @address: a PCI address such as "0000:3b:00.2", the UUID
+ * of a mediated device, or "/dev/vfio/devices/vfioN".  It is bound to an
+ * iommufd of its own where the kernel has that, else its group joins a type 1
+ * container; no memory is mapped, so that it can reach none.  For tools; a VMM
+ * has its devices open already.
+ *
+ * Returns 0 and the device in *@devp.
+ *   -ENODEV   there is none, or it is bound to no VFIO driver
+ *   -EBUSY    somebody has it open
+ *   -EPERM    its group holds devices that the kernel still uses
+ *   others    what the kernel answered
+ */
+int vfm_device_open_vfio(const char *address, struct vfm_device **devp,
+                         struct vfm_error *err);
+
+/*
+ * Makes a handle for the device that the caller has open as @fd: from
+ * VFIO_GROUP_GET_DEVICE_FD, or a character device that was bound to an
+ * iommufd.  The descriptor stays the caller's, must outlive the handle, and may
+ * be used beside it for everything but the migration.  @name is what messages
+ * call it.
+ *
+ * Returns 0 and the device in *@devp, or what the kernel answered.
+ */
+int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,
+                            struct vfm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VFM_VFIO_H */

@@ -1,0 +1,173 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Asking the kernel for everything worth knowing of a device.  Nothing here
+ * changes the device; what the kernel refuses to tell is absent.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "backend/pci-identity.h"
+#include "backend/vfio/kernel.h"
+#include "util/error.h"
+
+int kernel_ioctl(int fd, unsigned long request, void *arg)
+{
+    int ret;
+
+    do
+        ret = ioctl(fd, request, arg);
+    while (ret < 0 && errno == EINTR);
+    return ret < 0 ? -errno : ret;
+}
+
+int kernel_feature(const struct kernel_device *k, uint32_t flags, void *buf,
+                   size_t size)
+{
+    struct uapi_feature *feature = buf;
+
+    feature->argsz = (uint32_t)size;
+    feature->flags = flags;
+    return kernel_ioctl(k->fd, UAPI_DEVICE_FEATURE, buf);
+}
+
+bool kernel_has_feature(const struct kernel_device *k, uint32_t feature,
+                        uint32_t access)
+{
+    struct uapi_feature probe;
+
+    return kernel_feature(k, UAPI_FEATURE_PROBE | access | feature, &probe,
+                          sizeof(probe)) == 0;
+}
+
+int kernel_get_state(const struct kernel_device *k, enum vfm_state *state)
+{
+    struct {
+        struct uapi_feature feature;
+        struct uapi_device_state now;
+    } arg = { .now.data_fd = -1 };
+    int ret = kernel_feature(k, UAPI_FEATURE_GET | UAPI_FEATURE_DEVICE_STATE,
+                             &arg, sizeof(arg));
+
+    if (ret < 0)
+        return ret;
+    if (arg.now.state >= UAPI_NUM_STATES)
+        return -EPROTO;
+    *state = (enum vfm_state)arg.now.state;
+    return 0;
+}
+
+/* RUNNING if it has no states, ERROR if it will not say. */
+static enum vfm_state learn_state(const struct kernel_device *k)
+{
+    enum vfm_state state = VFM_STATE_ERROR;
+    int ret = kernel_get_state(k, &state);
+
+    return ret == -ENOTTY ? VFM_STATE_RUNNING : state;
+}
+
+static void learn_features(struct kernel_device *k)
+{
+    struct vfm_device_info *info = &k->dev->info;
+    struct {
+        struct uapi_feature feature;
+        uint64_t flags;
+    } migration = { .flags = 0 };
+
+    if (kernel_feature(k, UAPI_FEATURE_GET | UAPI_FEATURE_MIGRATION, &migration,
+                       sizeof(migration)) == 0)
+        info->migration =
+            migration.flags & (UAPI_MIGRATION_STOP_COPY | UAPI_MIGRATION_P2P |
+                               UAPI_MIGRATION_PRE_COPY);
+    info->has_dma_logging =
+        kernel_has_feature(k, UAPI_FEATURE_LOG_START, UAPI_FEATURE_SET) &&
+        kernel_has_feature(k, UAPI_FEATURE_LOG_STOP, UAPI_FEATURE_SET) &&
+        kernel_has_feature(k, UAPI_FEATURE_LOG_REPORT, UAPI_FEATURE_GET);
+    info->has_data_size =
+        kernel_has_feature(k, UAPI_FEATURE_DATA_SIZE, UAPI_FEATURE_GET);
+    /* Every driver with PRE_COPY tells. */
+    info->has_precopy_info = (info->migration & UAPI_MIGRATION_PRE_COPY) != 0;
+    info->read_size = info->write_size = KERNEL_READ_SIZE;
+}
+
+static int learn_device_info(struct kernel_device *k)
+{
+    struct uapi_device_info info = { .argsz = sizeof(info) };
+    int ret = kernel_ioctl(k->fd, UAPI_DEVICE_GET_INFO, &info);
+
+    if (ret < 0)
+        return ret;
+    k->dev->info.has_reset = (info.flags & UAPI_DEVICE_RESET) != 0;
+    k->dev->info.is_pci = (info.flags & UAPI_DEVICE_PCI) != 0;
+    return 0;
+}
+
+static void learn_regions(struct kernel_device *k)
+{
+    for (uint32_t i = 0; i < UAPI_NUM_REGIONS; i++) {
+        struct uapi_region_info info = { .argsz = sizeof(info), .index = i };
+
+        if (kernel_ioctl(k->fd, UAPI_DEVICE_GET_REGION_INFO, &info) < 0)
+            continue;
+        k->region_size[i] = info.size;
+        k->region_offset[i] = info.offset;
+    }
+}
+
+int kernel_access(struct kernel_device *k, bool write, uint32_t region,
+                  uint64_t offset, void *buf, size_t len)
+{
+    uint8_t *p = buf;
+
+    if (region >= UAPI_NUM_REGIONS || offset > k->region_size[region] ||
+        len > k->region_size[region] - offset)
+        return -EINVAL;
+    offset += k->region_offset[region];
+    while (len > 0) {
+        ssize_t n = write ? pwrite(k->fd, p, len, (off_t)offset)
+                          : pread(k->fd, p, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        p += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* A device may have less of it than PCI says. */
+static void learn_identity(struct kernel_device *k)
+{
+    struct vfm_device_info *info = &k->dev->info;
+    uint64_t size = k->region_size[UAPI_REGION_CONFIG];
+    uint8_t config[PCI_CONFIG_SIZE] = { 0 };
+    size_t len = size < sizeof(config) ? (size_t)size : sizeof(config);
+
+    if (!info->is_pci || len == 0 ||
+        kernel_access(k, false, UAPI_REGION_CONFIG, 0, config, len) < 0)
+        return;
+    pci_identity_parse(info, config);
+    if (size >= PCI_CONFIG_SIZE)
+        info->config_size = size >= PCI_EXPRESS_CONFIG_SIZE
+                                ? PCI_EXPRESS_CONFIG_SIZE
+                                : PCI_CONFIG_SIZE;
+}
+
+int kernel_learn(struct kernel_device *k, struct vfm_error *err)
+{
+    int ret = learn_device_info(k);
+
+    if (ret < 0)
+        return error_set(err, ret, "%s: is no VFIO device: %s", k->dev->name,
+                         strerror(-ret));
+    learn_features(k);
+    learn_regions(k);
+    learn_identity(k);
+    device_opened(k->dev, learn_state(k));
+    return 0;
+}

@@ -1,0 +1,204 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Getting at a device: by its own character device and iommufd where the
+ * kernel has them, else by its group and a type 1 container.  What is missing
+ * is said in words: most of it is for an administrator to mend.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vfmig/vfio.h>
+
+#include "backend/vfio/kernel.h"
+#include "protocol/iommufd-uapi.h"
+#include "util/error.h"
+
+static int open_file(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
+
+static int refuse(const struct kernel_address *a, int ret, const char *what,
+                  struct vfm_error *err)
+{
+    return error_set(err, ret, "%s: %s: %s", a->name, what, strerror(-ret));
+}
+
+/* ------------------------------------------------- cdev and iommufd */
+
+static int attach(struct kernel_device *k)
+{
+    struct uapi_ioas_alloc alloc = { .size = sizeof(alloc) };
+    struct uapi_attach_iommufd attach = { .argsz = sizeof(attach) };
+    int ret = kernel_ioctl(k->iommu_fd, UAPI_IOAS_ALLOC, &alloc);
+
+    if (ret < 0)
+        return ret;
+    attach.pt_id = k->ioas_id = alloc.ioas_id;
+    return kernel_ioctl(k->fd, UAPI_DEVICE_ATTACH_IOMMUFD, &attach);
+}
+
+static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
+                     struct vfm_error *err)
+{
+    struct uapi_bind_iommufd bind = { .argsz = sizeof(bind) };
+    char path[128];
+    int ret;
+
+    snprintf(path, sizeof(path), "/dev/vfio/devices/%s", a->cdev);
+    k->fd = ret = open_file(path);
+    if (ret < 0)
+        return refuse(a, ret, "cannot open its character device", err);
+    k->iommu_fd = ret = open_file("/dev/iommu");
+    if (ret < 0)
+        return refuse(a, ret, "cannot open /dev/iommu", err);
+    bind.iommufd = k->iommu_fd;
+    ret = kernel_ioctl(k->fd, UAPI_DEVICE_BIND_IOMMUFD, &bind);
+    if (ret < 0)
+        return refuse(a, ret, "cannot bind it to iommufd (is it in use?)", err);
+    ret = attach(k);
+    return ret < 0 ? refuse(a, ret, "cannot attach it to an IOAS", err) : 0;
+}
+
+/* ---------------------------------------------- group and container */
+
+static int check_group(const struct kernel_device *k,
+                       const struct kernel_address *a, struct vfm_error *err)
+{
+    struct uapi_group_status status = { .argsz = sizeof(status) };
+    int ret = kernel_ioctl(k->group_fd, UAPI_GROUP_GET_STATUS, &status);
+
+    if (ret < 0)
+        return refuse(a, ret, "cannot ask its group", err);
+    if ((status.flags & UAPI_GROUP_VIABLE) == 0)
+        return error_set(err, -EPERM,
+                         "%s: its group %d holds other devices that are not "
+                         "bound to a VFIO driver: bind them, too",
+                         a->name, a->group);
+    return 0;
+}
+
+static int join_container(const struct kernel_device *k)
+{
+    int fd = k->iommu_fd;
+    int ret = kernel_ioctl(k->group_fd, UAPI_GROUP_SET_CONTAINER, &fd);
+
+    /* Its argument is a number, not a place. */
+    return ret < 0 ? ret
+                   : kernel_ioctl(k->iommu_fd, UAPI_SET_IOMMU,
+                                  (void *)(uintptr_t)UAPI_TYPE1V2_IOMMU);
+}
+
+static int open_group(struct kernel_device *k, const struct kernel_address *a,
+                      struct vfm_error *err)
+{
+    char path[64];
+    int ret;
+
+    snprintf(path, sizeof(path), "/dev/vfio/%d", a->group);
+    k->group_fd = ret = open_file(path);
+    if (ret < 0)
+        return refuse(a, ret, "cannot open its group (is it in use?)", err);
+    ret = check_group(k, a, err);
+    if (ret < 0)
+        return ret;
+    k->iommu_fd = ret = open_file("/dev/vfio/vfio");
+    if (ret < 0)
+        return refuse(a, ret, "cannot open a container", err);
+    ret = join_container(k);
+    if (ret < 0)
+        return refuse(a, ret, "its group cannot join a type 1 container", err);
+    k->fd = ret = kernel_ioctl(k->group_fd, UAPI_GROUP_GET_DEVICE_FD,
+                               (void *)(uintptr_t)a->name);
+    return ret < 0 ? refuse(a, ret, "its group does not give it out", err) : 0;
+}
+
+/* ------------------------------------------------------------------ */
+
+static int no_driver(const struct kernel_address *a, struct vfm_error *err)
+{
+    if (a->driver[0] == '\0')
+        return error_set(err, -ENODEV,
+                         "%s: has no driver: bind it to vfio-pci or to the "
+                         "variant driver of its vendor",
+                         a->name);
+    return error_set(err, -ENODEV,
+                     "%s: its driver %s is none of VFIO's: bind it to vfio-pci "
+                     "or to the variant driver of its vendor",
+                     a->name, a->driver);
+}
+
+static int open_address(struct kernel_device *k, const struct kernel_address *a,
+                        struct vfm_error *err)
+{
+    if (a->cdev[0] != '\0' && access("/dev/iommu", F_OK) == 0)
+        return open_cdev(k, a, err);
+    if (a->group < 0 || a->driver[0] == '\0')
+        return no_driver(a, err);
+    return open_group(k, a, err);
+}
+
+static struct kernel_device *new_device(const char *name)
+{
+    struct kernel_device *k = calloc(1, sizeof(*k));
+
+    if (k == NULL)
+        return NULL;
+    k->fd = k->iommu_fd = k->group_fd = k->data_fd = -1;
+    k->dev = device_new(&kernel_ops, k, name);
+    if (k->dev == NULL) {
+        free(k);
+        return NULL;
+    }
+    k->dev->info.backend = kernel_ops.name;
+    return k;
+}
+
+static int finish_opening(struct kernel_device *k, int ret,
+                          struct vfm_device **devp, struct vfm_error *err)
+{
+    if (ret == 0)
+        ret = kernel_learn(k, err);
+    if (ret < 0) {
+        vfm_device_close(k->dev);
+        return ret;
+    }
+    *devp = k->dev;
+    return 0;
+}
+
+int vfm_device_open_vfio(const char *address, struct vfm_device **devp,
+                         struct vfm_error *err)
+{
+    struct kernel_address a;
+    struct kernel_device *k;
+    int ret = address_find(address, &a, err);
+
+    *devp = NULL;
+    if (ret < 0)
+        return ret;
+    k = new_device(address);
+    if (k == NULL)
+        return error_set(err, -ENOMEM, "%s: out of memory", address);
+    k->owns_fd = true;
+    return finish_opening(k, open_address(k, &a, err), devp, err);
+}
+
+int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,
+                            struct vfm_error *err)
+{
+    struct kernel_device *k = new_device(name);
+
+    *devp = NULL;
+    if (k == NULL)
+        return error_set(err, -ENOMEM, "%s: out of memory", name);
+    k->fd = fd;
+    return finish_opening(k, 0, devp, err);
+}

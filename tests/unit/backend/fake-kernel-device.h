@@ -1,0 +1,57 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_TESTS_UNIT_BACKEND_FAKE_KERNEL_DEVICE_H
+#define VFM_TESTS_UNIT_BACKEND_FAKE_KERNEL_DEVICE_H
+
+/*
+ * A VFIO device of the kernel: ioctl(), read(), write(), pread() and pwrite()
+ * on its descriptors are answered by the rules of the uAPI, which are written
+ * down once more, with the structures of the kernel's own headers.  Other
+ * descriptors are left alone.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kdev {
+    int fd;         /* what is given to the library */
+    int session_fd; /* what the library was given; -1: no session */
+
+    uint64_t migration; /* VFIO_MIGRATION_*; 0: no such feature */
+    uint32_t state;
+    uint32_t flags; /* VFIO_DEVICE_FLAGS_* */
+    bool has_data_size;
+    bool has_log;
+    uint8_t config[256];
+    uint32_t config_size;
+
+    const uint8_t *data; /* that it saves */
+    size_t size;
+    size_t at;
+    size_t pre_copy_size; /* so much of it before it stops */
+    size_t piece;         /* the most at once; 0: any */
+    bool ends_by_zero;    /* in PRE_COPY, not by ENOMSG */
+    unsigned int busy;    /* EAGAINs before data comes or is taken */
+    uint8_t loaded[4096];
+    size_t loaded_size;
+
+    unsigned long fail_request; /* answered with @fail, once */
+    uint32_t fail_flags;        /* of the feature; 0: any */
+    int fail;
+    int fail_read;
+    int fail_write;
+    unsigned int interrupts; /* EINTR first */
+
+    unsigned int ioctls;
+    unsigned int num_ranges;
+    unsigned int sessions; /* opened */
+};
+
+extern struct kdev kdev;
+
+/* Everything as a good device has it, RUNNING. */
+void kdev_start(void);
+void kdev_stop(void);
+
+#endif
