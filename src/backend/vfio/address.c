@@ -21,7 +21,7 @@
 static void read_link(const char *folder, const char *name, char *text,
                       size_t size)
 {
-    char path[512];
+    char path[600];
     char target[PATH_MAX];
     const char *last;
     ssize_t n;
@@ -39,7 +39,7 @@ static void read_link(const char *folder, const char *name, char *text,
 /* "vfioN", the only entry of the folder vfio-dev. */
 static void find_cdev(struct kernel_address *a)
 {
-    char path[300];
+    char path[600];
     struct dirent *entry;
     DIR *dir;
 
@@ -65,34 +65,35 @@ static void learn(struct kernel_address *a)
 
 static bool exists(const char *bus, const char *name, struct kernel_address *a)
 {
-    snprintf(a->folder, sizeof(a->folder), "/sys/bus/%s/devices/%.60s", bus,
-             name);
+    snprintf(a->folder, sizeof(a->folder), "%.300s/sys/bus/%s/devices/%.60s",
+             a->root, bus, name);
     return access(a->folder, F_OK) == 0;
 }
 
 /* The device behind "vfioN". */
 static bool exists_as_cdev(const char *cdev, struct kernel_address *a)
 {
-    char folder[256];
+    char folder[400];
 
-    snprintf(folder, sizeof(folder), "/sys/class/vfio-dev/%.60s", cdev);
-    read_link(folder, "device", a->name, sizeof(a->name));
-    snprintf(a->folder, sizeof(a->folder), "/sys/class/vfio-dev/%.60s/device",
+    snprintf(folder, sizeof(folder), "%.300s/sys/class/vfio-dev/%.60s", a->root,
              cdev);
+    read_link(folder, "device", a->name, sizeof(a->name));
+    snprintf(a->folder, sizeof(a->folder), "%s/device", folder);
     return a->name[0] != '\0';
 }
 
-int address_find(const char *text, struct kernel_address *a,
+int address_find(const char *root, const char *text, struct kernel_address *a,
                  struct vfm_error *err)
 {
     size_t prefix = strlen(CDEV_FOLDER);
     bool found;
 
-    *a = (struct kernel_address){ .group = -1 };
+    *a = (struct kernel_address){ .root = root, .group = -1 };
     if (strncmp(text, CDEV_FOLDER, prefix) == 0) {
         found = exists_as_cdev(text + prefix, a);
     } else {
-        if (strchr(text, '/') != NULL || strlen(text) >= sizeof(a->name))
+        if (text[0] == '\0' || strchr(text, '/') != NULL ||
+            strlen(text) >= sizeof(a->name))
             return error_set(err, -EINVAL,
                              "%.80s: names no device: a PCI address, an mdev's "
                              "UUID or " CDEV_FOLDER "vfioN",

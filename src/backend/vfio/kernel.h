@@ -97,16 +97,22 @@ int log_report(struct kernel_device *k, const struct device_call *call);
 
 /* Where a device is, by what its user calls it. */
 struct kernel_address {
-    char folder[256]; /* in sysfs */
+    const char *root; /* of the file system: "" but in tests */
+    char folder[512]; /* in sysfs */
     char name[64];    /* of the device, as its group knows it */
     char cdev[64];    /* "vfio0"; empty: none */
     int group;        /* -1: none */
     char driver[64];  /* empty: none */
 };
 
-/* Finds "0000:00:01.0", an mdev's UUID, or "/dev/vfio/devices/vfioN". */
-int address_find(const char *text, struct kernel_address *address,
-                 struct vfm_error *err);
+/* Finds "0000:00:01.0", an mdev's UUID, or "/dev/vfio/devices/vfioN".  @root
+ * stays the caller's. */
+int address_find(const char *root, const char *text,
+                 struct kernel_address *address, struct vfm_error *err);
+
+/* vfm_device_open_vfio() in another file system. */
+int kernel_open(const char *root, const char *text, struct vfm_device **devp,
+                struct vfm_error *err);
 
 extern const struct device_ops kernel_ops;
 

@@ -18,9 +18,15 @@
 #include "protocol/iommufd-uapi.h"
 #include "util/error.h"
 
-static int open_file(const char *path)
+/* @root/@path, of which @name is the last part. */
+static int open_file(const struct kernel_address *a, const char *path,
+                     const char *name)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    char file[512];
+    int fd;
+
+    snprintf(file, sizeof(file), "%.300s/dev/%s%s", a->root, path, name);
+    fd = open(file, O_RDWR | O_CLOEXEC);
 
     return fd < 0 ? -errno : fd;
 }
@@ -49,14 +55,12 @@ static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
                      struct vfm_error *err)
 {
     struct uapi_bind_iommufd bind = { .argsz = sizeof(bind) };
-    char path[128];
     int ret;
 
-    snprintf(path, sizeof(path), "/dev/vfio/devices/%s", a->cdev);
-    k->fd = ret = open_file(path);
+    k->fd = ret = open_file(a, "vfio/devices/", a->cdev);
     if (ret < 0)
         return refuse(a, ret, "cannot open its character device", err);
-    k->iommu_fd = ret = open_file("/dev/iommu");
+    k->iommu_fd = ret = open_file(a, "iommu", "");
     if (ret < 0)
         return refuse(a, ret, "cannot open /dev/iommu", err);
     bind.iommufd = k->iommu_fd;
@@ -99,17 +103,17 @@ static int join_container(const struct kernel_device *k)
 static int open_group(struct kernel_device *k, const struct kernel_address *a,
                       struct vfm_error *err)
 {
-    char path[64];
+    char group[16];
     int ret;
 
-    snprintf(path, sizeof(path), "/dev/vfio/%d", a->group);
-    k->group_fd = ret = open_file(path);
+    snprintf(group, sizeof(group), "%d", a->group);
+    k->group_fd = ret = open_file(a, "vfio/", group);
     if (ret < 0)
         return refuse(a, ret, "cannot open its group (is it in use?)", err);
     ret = check_group(k, a, err);
     if (ret < 0)
         return ret;
-    k->iommu_fd = ret = open_file("/dev/vfio/vfio");
+    k->iommu_fd = ret = open_file(a, "vfio/vfio", "");
     if (ret < 0)
         return refuse(a, ret, "cannot open a container", err);
     ret = join_container(k);
@@ -135,10 +139,18 @@ static int no_driver(const struct kernel_address *a, struct vfm_error *err)
                      a->name, a->driver);
 }
 
+static bool has_iommufd(const struct kernel_address *a)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%.300s/dev/iommu", a->root);
+    return access(path, F_OK) == 0;
+}
+
 static int open_address(struct kernel_device *k, const struct kernel_address *a,
                         struct vfm_error *err)
 {
-    if (a->cdev[0] != '\0' && access("/dev/iommu", F_OK) == 0)
+    if (a->cdev[0] != '\0' && has_iommufd(a))
         return open_cdev(k, a, err);
     if (a->group < 0 || a->driver[0] == '\0')
         return no_driver(a, err);
@@ -174,21 +186,27 @@ static int finish_opening(struct kernel_device *k, int ret,
     return 0;
 }
 
-int vfm_device_open_vfio(const char *address, struct vfm_device **devp,
-                         struct vfm_error *err)
+int kernel_open(const char *root, const char *text, struct vfm_device **devp,
+                struct vfm_error *err)
 {
     struct kernel_address a;
     struct kernel_device *k;
-    int ret = address_find(address, &a, err);
+    int ret = address_find(root, text, &a, err);
 
     *devp = NULL;
     if (ret < 0)
         return ret;
-    k = new_device(address);
+    k = new_device(text);
     if (k == NULL)
-        return error_set(err, -ENOMEM, "%s: out of memory", address);
+        return error_set(err, -ENOMEM, "%s: out of memory", text);
     k->owns_fd = true;
     return finish_opening(k, open_address(k, &a, err), devp, err);
+}
+
+int vfm_device_open_vfio(const char *address, struct vfm_device **devp,
+                         struct vfm_error *err)
+{
+    return kernel_open("", address, devp, err);
 }
 
 int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,

@@ -4,6 +4,7 @@
 #include <linux/vfio.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,8 @@
 #include <cmocka.h>
 
 #include "fake-kernel-device.h"
+#include "protocol/iommufd-uapi.h"
+#include "protocol/vfio-uapi.h"
 
 /* Debian 12's header is older than these. */
 #define MIG_DATA_SIZE    9
@@ -39,6 +42,7 @@ void kdev_start(void)
     kdev.fd = memfd_create("device", MFD_CLOEXEC);
     assert_true(kdev.fd >= 0);
     kdev.session_fd = -1;
+    kdev.is_viable = true;
     kdev.migration = 7;
     kdev.state = VFIO_DEVICE_STATE_RUNNING;
     kdev.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
@@ -215,6 +219,78 @@ static bool is_session(int fd)
            fstat(fd, &st) == 0 && st.st_ino == session_inode;
 }
 
+/* What the descriptor is of: the file's path, from "/dev/" on. */
+static const char *file_of(int fd, char *path, size_t size)
+{
+    char link[32];
+    ssize_t n;
+    const char *dev;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, path, size - 1);
+    assert_true(n > 0);
+    path[n] = '\0';
+    dev = strstr(path, "/dev/");
+    return dev == NULL ? path : dev;
+}
+
+static int group_ioctl(unsigned long request, void *arg)
+{
+    struct vfio_group_status *status = arg;
+
+    switch (request) {
+    case VFIO_GROUP_GET_STATUS:
+        status->flags = kdev.is_viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
+        return 0;
+    case VFIO_GROUP_SET_CONTAINER:
+        kdev.container_fd = *(const int *)arg;
+        return 0;
+    case VFIO_GROUP_GET_DEVICE_FD:
+        assert_string_equal(arg, "0000:3b:00.2");
+        assert_true(kdev.has_iommu);
+        kdev.fd = dup(kdev.fd);
+        return kdev.fd;
+    default:
+        return -ENOTTY;
+    }
+}
+
+/* Getting at the device. */
+static int open_ioctl(int fd, unsigned long request, void *arg)
+{
+    char path[512];
+    const char *file = file_of(fd, path, sizeof(path));
+    struct uapi_bind_iommufd *bind = arg;
+
+    if (strcmp(file, "/dev/vfio/7") == 0)
+        return group_ioctl(request, arg);
+    if (strcmp(file, "/dev/vfio/vfio") == 0 && request == VFIO_SET_IOMMU) {
+        assert_int_equal(fd, kdev.container_fd);
+        assert_ptr_equal(arg, (void *)VFIO_TYPE1v2_IOMMU);
+        kdev.has_iommu = true;
+        return 0;
+    }
+    if (strcmp(file, "/dev/iommu") == 0 && request == UAPI_IOAS_ALLOC) {
+        ((struct uapi_ioas_alloc *)arg)->ioas_id = 11;
+        return 0;
+    }
+    assert_string_equal(file, "/dev/vfio/devices/vfio3");
+    if (request == UAPI_DEVICE_BIND_IOMMUFD) {
+        kdev.is_bound = true;
+        file = file_of(bind->iommufd, path, sizeof(path));
+        assert_string_equal(file, "/dev/iommu");
+        return 0;
+    }
+    if (request == UAPI_DEVICE_ATTACH_IOMMUFD) {
+        assert_true(kdev.is_bound);
+        assert_int_equal(((struct uapi_attach_iommufd *)arg)->pt_id, 11);
+        kdev.has_iommu = true;
+        return 0;
+    }
+    assert_true(kdev.has_iommu); /* before that it answers nothing */
+    return device_ioctl(request, arg);
+}
+
 static bool is_to_fail(unsigned long request, const void *arg)
 {
     const struct vfio_device_feature *f = arg;
@@ -264,7 +340,8 @@ int __wrap_ioctl(int fd, unsigned long request, void *arg)
     }
     if (is_session(fd))
         return (int)answer(session_ioctl(request, arg));
-    assert_int_equal(fd, kdev.fd);
+    if (fd != kdev.fd)
+        return (int)answer(open_ioctl(fd, request, arg));
     return (int)answer(device_ioctl(request, arg));
 }
 
@@ -326,7 +403,7 @@ static uint8_t *config_at(int fd, size_t size, off_t offset)
     uint64_t at =
         (uint64_t)offset - REGION_OFFSET(VFIO_PCI_CONFIG_REGION_INDEX);
 
-    assert_int_equal(fd, kdev.fd);
+    (void)fd;
     assert_true(at + size <= kdev.config_size);
     return kdev.config + at;
 }

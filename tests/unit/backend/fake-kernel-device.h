@@ -43,6 +43,13 @@ struct kdev {
     int fail_write;
     unsigned int interrupts; /* EINTR first */
 
+    /* On the way to it: its group 7, a container, /dev/vfio/devices/vfio3 and
+     * an iommufd, as files of these names below any folder. */
+    bool is_viable;
+    int container_fd;
+    bool is_bound;
+    bool has_iommu;
+
     unsigned int ioctls;
     unsigned int num_ranges;
     unsigned int sessions; /* opened */

@@ -1,0 +1,272 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Getting at a device of the kernel: a file system with what sysfs and /dev
+ * have, and a kernel that answers for it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <linux/vfio.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "backend/vfio/kernel.h"
+#include "fake-kernel-device.h"
+#include "protocol/iommufd-uapi.h"
+
+#define BDF  "0000:3b:00.2"
+#define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+
+static char root[64];
+static struct vfm_device *dev;
+static struct vfm_error err;
+static int fds_before;
+
+static const char *at(const char *path)
+{
+    static char full[512];
+
+    snprintf(full, sizeof(full), "%s/%s", root, path);
+    return full;
+}
+
+/* Makes a folder and those above it. */
+static void make_folder(const char *path)
+{
+    char part[256];
+
+    for (const char *p = strchr(path, '/'); p != NULL; p = strchr(p + 1, '/')) {
+        snprintf(part, sizeof(part), "%.*s", (int)(p - path), path);
+        mkdir(at(part), 0700);
+    }
+    assert_true(mkdir(at(path), 0700) == 0 || errno == EEXIST);
+}
+
+static void make_file(const char *path)
+{
+    int fd = open(at(path), O_CREAT | O_RDWR, 0600);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static void make_link(const char *path, const char *target)
+{
+    assert_int_equal(symlink(target, at(path)), 0);
+}
+
+static int count_fds(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 200; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+static void make_device(const char *bus, const char *name)
+{
+    char path[200];
+
+    snprintf(path, sizeof(path), "sys/bus/%s/devices/%s", bus, name);
+    make_folder(path);
+    snprintf(path, sizeof(path), "sys/bus/%s/devices/%s/iommu_group", bus,
+             name);
+    make_link(path, "../../../kernel/iommu_groups/7");
+    snprintf(path, sizeof(path), "sys/bus/%s/devices/%s/driver", bus, name);
+    make_link(path, "../../../bus/pci/drivers/vfio-pci");
+}
+
+static void make_cdev(void)
+{
+    make_folder("sys/bus/pci/devices/" BDF "/vfio-dev/vfio3");
+    make_folder("sys/class/vfio-dev/vfio3");
+    make_link("sys/class/vfio-dev/vfio3/device",
+              "../../../bus/pci/devices/" BDF);
+    make_folder("dev/vfio/devices");
+    make_file("dev/vfio/devices/vfio3");
+    make_file("dev/iommu");
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    snprintf(root, sizeof(root), "/tmp/vfmig-test-XXXXXX");
+    assert_non_null(mkdtemp(root));
+    make_folder("dev/vfio");
+    make_file("dev/vfio/7");
+    make_file("dev/vfio/vfio");
+    make_device("pci", BDF);
+    kdev_start();
+    memset(&err, 0, sizeof(err));
+    dev = NULL;
+    fds_before = count_fds();
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    vfm_device_close(dev);
+    assert_int_equal(count_fds(), fds_before);
+    kdev_stop();
+    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void opens(const char *text)
+{
+    if (kernel_open(root, text, &dev, &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(vfm_device_state(dev), VFM_STATE_RUNNING);
+}
+
+static void does_not_open(const char *text, int code, const char *says)
+{
+    assert_int_equal(kernel_open(root, text, &dev, &err), code);
+    assert_null(dev);
+    if (strstr(err.message, says) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", says, err.message);
+}
+
+static void a_device_is_opened_by_its_group(void **state)
+{
+    int device = kdev.fd;
+
+    (void)state;
+    opens(BDF);
+    assert_true(kdev.has_iommu && !kdev.is_bound);
+    vfm_device_close(dev);
+    dev = NULL;
+    kdev.fd = device;
+}
+
+static void a_device_is_opened_by_iommufd(void **state)
+{
+    (void)state;
+    make_cdev();
+    opens(BDF);
+    assert_true(kdev.is_bound && kdev.has_iommu);
+}
+
+static void a_character_device_is_one(void **state)
+{
+    (void)state;
+    make_cdev();
+    opens("/dev/vfio/devices/vfio3");
+    assert_true(kdev.is_bound);
+}
+
+/* A kernel with one and not the other. */
+static void without_iommufd_the_group_will_do(void **state)
+{
+    int device = kdev.fd;
+
+    (void)state;
+    make_cdev();
+    unlink(at("dev/iommu"));
+    opens(BDF);
+    assert_false(kdev.is_bound);
+    vfm_device_close(dev);
+    dev = NULL;
+    kdev.fd = device;
+}
+
+static void what_is_not_there_is_said(void **state)
+{
+    (void)state;
+    does_not_open("0000:3b:00.3", -ENODEV, "there is no such device");
+    does_not_open(UUID, -ENODEV, "there is no such device");
+    does_not_open("/dev/vfio/devices/vfio4", -ENODEV,
+                  "there is no such device");
+    does_not_open("", -EINVAL, "names no device");
+    does_not_open("..", -ENODEV, "has no driver");
+}
+
+static void a_device_without_a_driver_of_vfio_is_said_to_be(void **state)
+{
+    (void)state;
+    unlink(at("sys/bus/pci/devices/" BDF "/iommu_group"));
+    does_not_open(BDF, -ENODEV, "its driver vfio-pci is none of VFIO's");
+    unlink(at("sys/bus/pci/devices/" BDF "/driver"));
+    does_not_open(BDF, -ENODEV, "has no driver: bind it to vfio-pci");
+}
+
+static void a_group_that_others_use_is_said_to_be(void **state)
+{
+    (void)state;
+    kdev.is_viable = false;
+    does_not_open(BDF, -EPERM, "its group 7 holds other devices");
+}
+
+static void fails_at(unsigned long request, int code, const char *says)
+{
+    kdev.fail_request = request;
+    kdev.fail = code;
+    does_not_open(BDF, code, says);
+    assert_int_equal(kdev.fail, 0);
+    assert_int_equal(count_fds(), fds_before);
+}
+
+static void every_step_to_a_group_may_fail(void **state)
+{
+    int device = kdev.fd;
+
+    (void)state;
+    fails_at(VFIO_GROUP_GET_STATUS, -EIO, "cannot ask its group");
+    fails_at(VFIO_GROUP_SET_CONTAINER, -EBUSY, "cannot join");
+    fails_at(VFIO_SET_IOMMU, -EPERM, "cannot join");
+    fails_at(VFIO_GROUP_GET_DEVICE_FD, -ENODEV, "does not give it out");
+    fails_at(VFIO_DEVICE_GET_INFO, -EIO, "is no VFIO device");
+    kdev.fd = device;
+    unlink(at("dev/vfio/vfio"));
+    does_not_open(BDF, -ENOENT, "cannot open a container");
+    unlink(at("dev/vfio/7"));
+    does_not_open(BDF, -ENOENT, "cannot open its group");
+}
+
+static void every_step_to_a_cdev_may_fail(void **state)
+{
+    (void)state;
+    make_cdev();
+    fails_at(UAPI_DEVICE_BIND_IOMMUFD, -EBUSY, "cannot bind it");
+    fails_at(UAPI_IOAS_ALLOC, -ENOMEM, "cannot attach it");
+    fails_at(UAPI_DEVICE_ATTACH_IOMMUFD, -EINVAL, "cannot attach it");
+    unlink(at("dev/vfio/devices/vfio3"));
+    does_not_open(BDF, -ENOENT, "cannot open its character device");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_device_is_opened_by_its_group),
+        TEST(a_device_is_opened_by_iommufd),
+        TEST(a_character_device_is_one),
+        TEST(without_iommufd_the_group_will_do),
+        TEST(what_is_not_there_is_said),
+        TEST(a_device_without_a_driver_of_vfio_is_said_to_be),
+        TEST(a_group_that_others_use_is_said_to_be),
+        TEST(every_step_to_a_group_may_fail),
+        TEST(every_step_to_a_cdev_may_fail),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
