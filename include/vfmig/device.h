@@ -150,6 +150,18 @@ int vfm_device_refresh_state(struct vfm_device *dev, struct vfm_error *err);
 bool vfm_device_has_state(const struct vfm_device *dev, enum vfm_state state);
 
 /*
+ * Does without what the device offers from now on, as if it did not offer it:
+ * @migration is VFM_MIGRATION_PRE_COPY, VFM_MIGRATION_P2P or both.  To find out
+ * what a device is worth without them, or when they are broken.
+ *
+ * Returns 0.
+ *   -EINVAL   @migration has other bits
+ *   -EBUSY    the device is in a state that it would not have any more
+ */
+int vfm_device_do_without(struct vfm_device *dev, uint64_t migration,
+                          struct vfm_error *err);
+
+/*
  * Moves the device to @want, through intermediate states if need be, and
  * returns when it is there.
  *

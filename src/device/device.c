@@ -69,6 +69,26 @@ bool vfm_device_has_state(const struct vfm_device *dev, enum vfm_state state)
     return state_exists(state, dev->info.migration);
 }
 
+int vfm_device_do_without(struct vfm_device *dev, uint64_t migration,
+                          struct vfm_error *err)
+{
+    struct vfm_device_info *info = &dev->info;
+    uint64_t left = info->migration & ~migration;
+
+    if ((migration & ~(VFM_MIGRATION_PRE_COPY | VFM_MIGRATION_P2P)) != 0)
+        return error_set(err, -EINVAL,
+                         "%s: only PRE_COPY and P2P can be done without",
+                         dev->name);
+    if (vfm_device_has_state(dev, dev->state) &&
+        !state_exists(dev->state, left))
+        return error_set(err, -EBUSY, "%s: cannot do without %s, where it is",
+                         dev->name, vfm_state_name(dev->state));
+    info->migration = left;
+    if ((migration & VFM_MIGRATION_PRE_COPY) != 0)
+        info->has_precopy_info = false;
+    return 0;
+}
+
 #define INFO_SIZE_MIN sizeof(struct vfm_device_info)
 
 int vfm_device_get_info(const struct vfm_device *dev,

@@ -306,6 +306,44 @@ static void info_of_an_older_header_is_refused_and_of_a_newer_zeroed(
     assert_int_equal(vfm_device_get_info(f->dev, &info.info), -EINVAL);
 }
 
+static void a_device_does_without_what_it_is_told_to(void **state)
+{
+    struct fake_device *f = *state;
+    struct vfm_device_info info = { .size = sizeof(info) };
+
+    assert_int_equal(vfm_device_do_without(f->dev, 0, NULL), 0);
+    assert_true(vfm_device_has_state(f->dev, VFM_STATE_PRE_COPY_P2P));
+    assert_int_equal(
+        vfm_device_do_without(f->dev, VFM_MIGRATION_PRE_COPY, NULL), 0);
+    assert_false(vfm_device_has_state(f->dev, VFM_STATE_PRE_COPY));
+    assert_true(vfm_device_has_state(f->dev, VFM_STATE_RUNNING_P2P));
+    assert_int_equal(vfm_device_set_state(f->dev, VFM_STATE_PRE_COPY, NULL),
+                     -EOPNOTSUPP);
+    assert_int_equal(vfm_device_do_without(f->dev, VFM_MIGRATION_P2P, NULL), 0);
+    assert_false(vfm_device_has_state(f->dev, VFM_STATE_RUNNING_P2P));
+    assert_int_equal(vfm_device_get_info(f->dev, &info), 0);
+    assert_int_equal(info.migration, VFM_MIGRATION_STOP_COPY);
+    assert_false(info.has_precopy_info);
+    enter(f, VFM_STATE_STOP_COPY);
+}
+
+static void a_device_cannot_do_without_where_it_is(void **state)
+{
+    struct fake_device *f = *state;
+    struct vfm_error err = { 0 };
+
+    enter(f, VFM_STATE_RUNNING_P2P);
+    assert_int_equal(vfm_device_do_without(f->dev, VFM_MIGRATION_P2P, &err),
+                     -EBUSY);
+    assert_string_equal(err.message,
+                        "fake: cannot do without RUNNING_P2P, where it is");
+    assert_true(vfm_device_has_state(f->dev, VFM_STATE_RUNNING_P2P));
+    enter(f, VFM_STATE_RUNNING);
+    assert_int_equal(
+        vfm_device_do_without(f->dev, VFM_MIGRATION_STOP_COPY, &err), -EINVAL);
+    assert_int_equal(vfm_device_do_without(f->dev, UINT64_C(8), &err), -EINVAL);
+}
+
 static void closing_nothing_does_nothing(void **state)
 {
     (void)state;
@@ -335,6 +373,8 @@ int main(void)
         TEST(a_reset_ends_the_session_and_the_device_runs),
         TEST(a_device_that_a_reset_leaves_stopped_is_told_to_run),
         TEST(info_of_an_older_header_is_refused_and_of_a_newer_zeroed),
+        TEST(a_device_does_without_what_it_is_told_to),
+        TEST(a_device_cannot_do_without_where_it_is),
         cmocka_unit_test(closing_nothing_does_nothing),
     };
 
