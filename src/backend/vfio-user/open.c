@@ -120,6 +120,15 @@ static enum vfm_state learn_state(struct client *c)
     return (enum vfm_state)now.state;
 }
 
+/* The flags of what is left to pre-copy mean something only to who has said
+ * that he knows them.  A device that does not know of that sets none. */
+static void ask_for_flags(struct client *c)
+{
+    uint8_t none[1];
+
+    get_feature(c, UAPI_FEATURE_SET | UAPI_FEATURE_PRECOPY_INFO_V2, none, 0);
+}
+
 static void learn_features(struct client *c)
 {
     struct vfm_device_info *info = &c->dev->info;
@@ -139,6 +148,8 @@ static void learn_features(struct client *c)
         has_feature(c, UAPI_FEATURE_DATA_SIZE, UAPI_FEATURE_GET);
     /* Both were proposed together, and the other cannot be probed for. */
     info->has_precopy_info = info->has_data_size;
+    if ((info->migration & UAPI_MIGRATION_PRE_COPY) != 0)
+        ask_for_flags(c);
 }
 
 static void learn_device_info(struct client *c)

@@ -28,15 +28,35 @@ static int take_session(struct kernel_device *k, enum vfm_state from,
     return fd >= 0 ? data_begin(k, fd) : -EPROTO;
 }
 
+/* The flags of what is left to pre-copy mean something only to who has said
+ * that he knows them, before it begins. */
+static void ask_for_flags(struct kernel_device *k)
+{
+    struct uapi_feature arg;
+
+    k->has_flags =
+        kernel_feature(k, UAPI_FEATURE_SET | UAPI_FEATURE_PRECOPY_INFO_V2, &arg,
+                       sizeof(arg)) == 0;
+}
+
+static bool begins_pre_copy(enum vfm_state from, enum vfm_state to)
+{
+    return state_session(from) == SESSION_NONE &&
+           state_session(to) == SESSION_SAVE && state_is_running(to);
+}
+
 static int set_state(struct kernel_device *k, enum vfm_state state)
 {
     struct {
         struct uapi_feature feature;
         struct uapi_device_state next;
     } arg = { .next.state = (uint32_t)state, .next.data_fd = -1 };
-    int ret = kernel_feature(k, UAPI_FEATURE_SET | UAPI_FEATURE_DEVICE_STATE,
-                             &arg, sizeof(arg));
+    int ret;
 
+    if (begins_pre_copy(k->dev->state, state))
+        ask_for_flags(k);
+    ret = kernel_feature(k, UAPI_FEATURE_SET | UAPI_FEATURE_DEVICE_STATE, &arg,
+                         sizeof(arg));
     if (ret < 0)
         return ret;
     return take_session(k, k->dev->state, state, arg.next.data_fd);
@@ -66,8 +86,8 @@ static int get_precopy_info(const struct kernel_device *k,
     ret = kernel_ioctl(k->data_fd, UAPI_GET_PRECOPY_INFO, &arg);
     if (ret < 0)
         return ret;
-    /* The flags mean nothing unless the kernel was told that we know them. */
     *info = (struct vfm_precopy_info){
+        .flags = k->has_flags ? arg.flags & UAPI_PRECOPY_REINIT : 0,
         .initial_bytes = arg.initial_bytes,
         .dirty_bytes = arg.dirty_bytes,
     };

@@ -39,6 +39,7 @@ struct kernel_device {
 
     /* The session. */
     int data_fd;        /* -1 */
+    bool has_flags;     /* struct uapi_precopy_info's are valid */
     bool blocked;       /* it had nothing to read, or took nothing */
     int64_t blocked_at; /* since when */
     ssize_t ended;      /* what peek() says from now on: 0 or an error */

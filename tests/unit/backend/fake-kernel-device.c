@@ -19,6 +19,7 @@
 
 /* Debian 12's header is older than these. */
 #define MIG_DATA_SIZE    9
+#define PRECOPY_INFO_V2  12
 #define PRE_COPY         6
 #define PRE_COPY_P2P     7
 #define GET_PRECOPY_INFO _IO(VFIO_TYPE, VFIO_BASE + 21)
@@ -149,6 +150,11 @@ static int feature(struct vfio_device_feature *f)
         memcpy(f->data, &left, sizeof(left));
         return 0;
     }
+    case PRECOPY_INFO_V2:
+        assert_int_equal(f->flags, VFIO_DEVICE_FEATURE_SET | PRECOPY_INFO_V2);
+        assert_false(is_pre_copy(kdev.state));
+        kdev.flags_are_valid = kdev.has_flags;
+        return kdev.has_flags ? 0 : -ENOTTY;
     case VFIO_DEVICE_FEATURE_DMA_LOGGING_START:
         kdev.num_ranges = log->num_ranges;
         return log->num_ranges > 256 ? -E2BIG : 0;
@@ -206,6 +212,8 @@ static int session_ioctl(unsigned long request, void *arg)
         return -ENOTTY;
     if (!is_pre_copy(kdev.state))
         return -EINVAL;
+    /* Without them it gives back what it was given, or anything. */
+    info->flags = kdev.flags_are_valid ? 1 : 3;
     info->initial_bytes = kdev.pre_copy_size - kdev.at;
     info->dirty_bytes = 3;
     return 0;

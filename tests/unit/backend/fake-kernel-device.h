@@ -23,6 +23,8 @@ struct kdev {
     uint32_t flags; /* VFIO_DEVICE_FLAGS_* */
     bool has_data_size;
     bool has_log;
+    bool has_flags; /* of what is left to pre-copy */
+    bool flags_are_valid;
     uint8_t config[256];
     uint32_t config_size;
 

@@ -521,8 +521,8 @@ static void set_count_and_stop(struct fake_server *f)
 
 static void a_server_lost_at_any_moment_of_opening_is_an_error(void **state)
 {
-    /* VERSION, six features, DEVICE_GET_INFO, region info, one read. */
-    const unsigned int messages = 10;
+    /* VERSION, seven features, DEVICE_GET_INFO, region info, one read. */
+    const unsigned int messages = 11;
 
     (void)state;
     for (stop_at = 1; stop_at <= messages; stop_at++) {

@@ -279,6 +279,27 @@ static void what_is_left_is_told(void **state)
     assert_int_equal(info.flags, 0);
 }
 
+static void flags_are_valid_if_they_were_asked_for(void **state)
+{
+    struct vfm_precopy_info info;
+
+    (void)state;
+    kdev.has_flags = true;
+    go(VFM_STATE_PRE_COPY);
+    assert_int_equal(vfm_device_precopy_info(dev, &info, &err), 0);
+    assert_int_equal(info.flags, VFM_PRECOPY_REINIT);
+}
+
+/* A stop in between made a driver forget what it would then be told. */
+static void a_target_stops_on_no_way(void **state)
+{
+    unsigned int before = kdev.ioctls;
+
+    (void)state;
+    go(VFM_STATE_RESUMING);
+    assert_int_equal(kdev.ioctls, before + 1);
+}
+
 static void a_change_of_state_that_fails_is_told(void **state)
 {
     (void)state;
@@ -390,6 +411,8 @@ int main(void)
         TEST(a_device_that_is_busy_is_polled_for),
         TEST(an_error_of_the_session_stays),
         TEST(what_is_left_is_told),
+        TEST(flags_are_valid_if_they_were_asked_for),
+        TEST(a_target_stops_on_no_way),
         TEST(a_change_of_state_that_fails_is_told),
         TEST(a_device_out_of_order_is_reset),
         TEST(regions_are_read_and_written),
