@@ -35,6 +35,28 @@ extern "C" {
 int vfm_device_open_vfio(const char *address, struct vfm_device **devp,
                          struct vfm_error *err);
 
+/* What sysfs tells of a device.  The texts live until the callback returns. */
+struct vfm_vfio_entry {
+    const char *address;       /* as vfm_device_open_vfio() takes it */
+    const char *driver;        /* "vfio-pci", "vfio_mdev", ...; "": none */
+    const char *cdev;          /* "vfio0"; "": it has none */
+    const char *debugfs_state; /* as the kernel spells it; "": not told */
+    int group;                 /* -1: none */
+    bool is_mediated;          /* an mdev, not a PCI function */
+    bool by_iommufd;           /* vfm_device_open_vfio() opens the cdev */
+};
+
+/* Told of a device.  What it returns other than 0 ends the walk. */
+typedef int vfm_vfio_each_fn(void *opaque, const struct vfm_vfio_entry *entry);
+
+/*
+ * Calls @each for every device of this machine that is bound to a VFIO driver,
+ * PCI functions first, by address.  None is opened.
+ *
+ * Returns 0, what @each returned, or -ENOMEM.
+ */
+int vfm_vfio_each(vfm_vfio_each_fn *each, void *opaque, struct vfm_error *err);
+
 /*
  * Makes a handle for the device that the caller has open as @fd: from
  * VFIO_GROUP_GET_DEVICE_FD, or a character device that was bound to an

@@ -99,7 +99,9 @@ int address_find(const char *root, const char *text, struct kernel_address *a,
                              "UUID or " CDEV_FOLDER "vfioN",
                              text);
         snprintf(a->name, sizeof(a->name), "%s", text);
-        found = exists("pci", text, a) || exists("mdev", text, a);
+        found = exists("pci", text, a);
+        if (!found)
+            found = a->is_mediated = exists("mdev", text, a);
     }
     if (!found)
         return error_set(err, -ENODEV,
@@ -108,4 +110,20 @@ int address_find(const char *root, const char *text, struct kernel_address *a,
                          text);
     learn(a);
     return 0;
+}
+
+/* Since Linux 6.1 each VFIO device has a folder vfio-dev; before, its driver's
+ * name says so. */
+bool address_is_vfio(const struct kernel_address *a)
+{
+    return a->is_mediated || a->cdev[0] != '\0' ||
+           strstr(a->driver, "vfio") != NULL;
+}
+
+bool address_has_iommufd(const struct kernel_address *a)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%.300s/dev/iommu", a->root);
+    return a->cdev[0] != '\0' && access(path, F_OK) == 0;
 }

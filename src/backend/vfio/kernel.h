@@ -7,6 +7,8 @@
  * A device of the kernel.
  *
  *   address.c  where it is: sysfs
+ *   list.c     all that there are
+ *   group.c    the others of its group
  *   open.c     getting at its descriptor: a cdev and iommufd, or a group
  *   learn.c    what it is and can do
  *   call.c     one system call for each operation
@@ -16,6 +18,8 @@
  * The kernel answers at once or makes the caller wait: there is no deadline
  * for what a driver does within an ioctl().
  */
+
+#include <vfmig/vfio.h>
 
 #include "device/device.h"
 #include "protocol/vfio-uapi.h"
@@ -104,6 +108,7 @@ struct kernel_address {
     char cdev[64];    /* "vfio0"; empty: none */
     int group;        /* -1: none */
     char driver[64];  /* empty: none */
+    bool is_mediated;
 };
 
 /* Finds "0000:00:01.0", an mdev's UUID, or "/dev/vfio/devices/vfioN".  @root
@@ -113,6 +118,21 @@ int address_find(const char *root, const char *text,
 
 /* vfm_device_open_vfio() in another file system. */
 int kernel_open(const char *root, const char *text, struct vfm_device **devp,
+                struct vfm_error *err);
+
+/* Whether its driver is one of VFIO's. */
+bool address_is_vfio(const struct kernel_address *address);
+
+/* Whether open() takes the cdev and iommufd. */
+bool address_has_iommufd(const struct kernel_address *address);
+
+/* Names those in its group whose driver is none of VFIO's: ": NAME (DRIVER),
+ * NAME (DRIVER)"; an empty text if sysfs does not tell. */
+void group_name_others(const struct kernel_address *address, char *text,
+                       size_t size);
+
+/* vfm_vfio_each() in another file system. */
+int kernel_each(const char *root, vfm_vfio_each_fn *each, void *opaque,
                 struct vfm_error *err);
 
 extern const struct device_ops kernel_ops;

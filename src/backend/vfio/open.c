@@ -71,22 +71,37 @@ static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
     return ret < 0 ? refuse(a, ret, "cannot attach it to an IOAS", err) : 0;
 }
 
+static int no_driver(const struct kernel_address *a, struct vfm_error *err)
+{
+    if (a->driver[0] == '\0')
+        return error_set(err, -ENODEV,
+                         "%s: has no driver: bind it to vfio-pci or to the "
+                         "variant driver of its vendor",
+                         a->name);
+    return error_set(err, -ENODEV,
+                     "%s: its driver %s is none of VFIO's: bind it to vfio-pci "
+                     "or to the variant driver of its vendor",
+                     a->name, a->driver);
+}
+
 /* ---------------------------------------------- group and container */
 
 static int check_group(const struct kernel_device *k,
                        const struct kernel_address *a, struct vfm_error *err)
 {
     struct uapi_group_status status = { .argsz = sizeof(status) };
+    char others[200];
     int ret = kernel_ioctl(k->group_fd, UAPI_GROUP_GET_STATUS, &status);
 
     if (ret < 0)
         return refuse(a, ret, "cannot ask its group", err);
-    if ((status.flags & UAPI_GROUP_VIABLE) == 0)
-        return error_set(err, -EPERM,
-                         "%s: its group %d holds other devices that are not "
-                         "bound to a VFIO driver: bind them, too",
-                         a->name, a->group);
-    return 0;
+    if ((status.flags & UAPI_GROUP_VIABLE) != 0)
+        return 0;
+    group_name_others(a, others, sizeof(others));
+    return error_set(err, -EPERM,
+                     "%s: its group %d holds other devices that are not bound "
+                     "to a VFIO driver; bind these, too%s",
+                     a->name, a->group, others);
 }
 
 static int join_container(const struct kernel_device *k)
@@ -108,6 +123,8 @@ static int open_group(struct kernel_device *k, const struct kernel_address *a,
 
     snprintf(group, sizeof(group), "%d", a->group);
     k->group_fd = ret = open_file(a, "vfio/", group);
+    if (ret == -ENOENT && !address_is_vfio(a))
+        return no_driver(a, err);
     if (ret < 0)
         return refuse(a, ret, "cannot open its group (is it in use?)", err);
     ret = check_group(k, a, err);
@@ -115,7 +132,10 @@ static int open_group(struct kernel_device *k, const struct kernel_address *a,
         return ret;
     k->iommu_fd = ret = open_file(a, "vfio/vfio", "");
     if (ret < 0)
-        return refuse(a, ret, "cannot open a container", err);
+        return refuse(a, ret,
+                      "cannot open a container (is vfio_iommu_type1 "
+                      "loaded?)",
+                      err);
     ret = join_container(k);
     if (ret < 0)
         return refuse(a, ret, "its group cannot join a type 1 container", err);
@@ -126,31 +146,10 @@ static int open_group(struct kernel_device *k, const struct kernel_address *a,
 
 /* ------------------------------------------------------------------ */
 
-static int no_driver(const struct kernel_address *a, struct vfm_error *err)
-{
-    if (a->driver[0] == '\0')
-        return error_set(err, -ENODEV,
-                         "%s: has no driver: bind it to vfio-pci or to the "
-                         "variant driver of its vendor",
-                         a->name);
-    return error_set(err, -ENODEV,
-                     "%s: its driver %s is none of VFIO's: bind it to vfio-pci "
-                     "or to the variant driver of its vendor",
-                     a->name, a->driver);
-}
-
-static bool has_iommufd(const struct kernel_address *a)
-{
-    char path[512];
-
-    snprintf(path, sizeof(path), "%.300s/dev/iommu", a->root);
-    return access(path, F_OK) == 0;
-}
-
 static int open_address(struct kernel_device *k, const struct kernel_address *a,
                         struct vfm_error *err)
 {
-    if (a->cdev[0] != '\0' && has_iommufd(a))
+    if (address_has_iommufd(a))
         return open_cdev(k, a, err);
     if (a->group < 0 || a->driver[0] == '\0')
         return no_driver(a, err);

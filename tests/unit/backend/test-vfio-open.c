@@ -6,62 +6,27 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/vfio.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "backend/vfio/kernel.h"
 #include "fake-kernel-device.h"
+#include "fake-sysfs.h"
 #include "protocol/iommufd-uapi.h"
 
 #define BDF  "0000:3b:00.2"
 #define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 
-static char root[64];
 static struct vfm_device *dev;
 static struct vfm_error err;
 static int fds_before;
-
-static const char *at(const char *path)
-{
-    static char full[512];
-
-    snprintf(full, sizeof(full), "%s/%s", root, path);
-    return full;
-}
-
-/* Makes a folder and those above it. */
-static void make_folder(const char *path)
-{
-    char part[256];
-
-    for (const char *p = strchr(path, '/'); p != NULL; p = strchr(p + 1, '/')) {
-        snprintf(part, sizeof(part), "%.*s", (int)(p - path), path);
-        mkdir(at(part), 0700);
-    }
-    assert_true(mkdir(at(path), 0700) == 0 || errno == EEXIST);
-}
-
-static void make_file(const char *path)
-{
-    int fd = open(at(path), O_CREAT | O_RDWR, 0600);
-
-    assert_true(fd >= 0);
-    close(fd);
-}
-
-static void make_link(const char *path, const char *target)
-{
-    assert_int_equal(symlink(target, at(path)), 0);
-}
 
 static int count_fds(void)
 {
@@ -72,53 +37,23 @@ static int count_fds(void)
     return n;
 }
 
-static void make_device(const char *bus, const char *name)
-{
-    char path[200];
-
-    snprintf(path, sizeof(path), "sys/bus/%s/devices/%s", bus, name);
-    make_folder(path);
-    snprintf(path, sizeof(path), "sys/bus/%s/devices/%s/iommu_group", bus,
-             name);
-    make_link(path, "../../../kernel/iommu_groups/7");
-    snprintf(path, sizeof(path), "sys/bus/%s/devices/%s/driver", bus, name);
-    make_link(path, "../../../bus/pci/drivers/vfio-pci");
-}
-
 static void make_cdev(void)
 {
-    make_folder("sys/bus/pci/devices/" BDF "/vfio-dev/vfio3");
-    make_folder("sys/class/vfio-dev/vfio3");
-    make_link("sys/class/vfio-dev/vfio3/device",
-              "../../../bus/pci/devices/" BDF);
-    make_folder("dev/vfio/devices");
-    make_file("dev/vfio/devices/vfio3");
-    make_file("dev/iommu");
+    sysfs_make_cdev("pci", BDF);
 }
 
 static int begin(void **state)
 {
     (void)state;
-    snprintf(root, sizeof(root), "/tmp/vfmig-test-XXXXXX");
-    assert_non_null(mkdtemp(root));
-    make_folder("dev/vfio");
-    make_file("dev/vfio/7");
-    make_file("dev/vfio/vfio");
-    make_device("pci", BDF);
+    sysfs_make();
+    sysfs_make_file("dev/vfio/7", "");
+    sysfs_make_file("dev/vfio/vfio", "");
+    sysfs_make_device("pci", BDF, "vfio-pci");
     kdev_start();
     memset(&err, 0, sizeof(err));
     dev = NULL;
     fds_before = count_fds();
     return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type,
-                      struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
 }
 
 static int end(void **state)
@@ -127,19 +62,20 @@ static int end(void **state)
     vfm_device_close(dev);
     assert_int_equal(count_fds(), fds_before);
     kdev_stop();
-    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    sysfs_remove();
+    return 0;
 }
 
 static void opens(const char *text)
 {
-    if (kernel_open(root, text, &dev, &err) < 0)
+    if (kernel_open(sysfs_root, text, &dev, &err) < 0)
         fail_msg("%s", err.message);
     assert_int_equal(vfm_device_state(dev), VFM_STATE_RUNNING);
 }
 
 static void does_not_open(const char *text, int code, const char *says)
 {
-    assert_int_equal(kernel_open(root, text, &dev, &err), code);
+    assert_int_equal(kernel_open(sysfs_root, text, &dev, &err), code);
     assert_null(dev);
     if (strstr(err.message, says) == NULL)
         fail_msg("\"%s\" is not in \"%s\"", says, err.message);
@@ -180,7 +116,7 @@ static void without_iommufd_the_group_will_do(void **state)
 
     (void)state;
     make_cdev();
-    unlink(at("dev/iommu"));
+    unlink(sysfs_at("dev/iommu"));
     opens(BDF);
     assert_false(kdev.is_bound);
     vfm_device_close(dev);
@@ -202,9 +138,12 @@ static void what_is_not_there_is_said(void **state)
 static void a_device_without_a_driver_of_vfio_is_said_to_be(void **state)
 {
     (void)state;
-    unlink(at("sys/bus/pci/devices/" BDF "/iommu_group"));
+    sysfs_make_device("pci", "0000:3b:00.1", "ahci");
+    unlink(sysfs_at("dev/vfio/7"));
+    does_not_open("0000:3b:00.1", -ENODEV, "its driver ahci is none of VFIO's");
+    unlink(sysfs_at("sys/bus/pci/devices/" BDF "/iommu_group"));
     does_not_open(BDF, -ENODEV, "its driver vfio-pci is none of VFIO's");
-    unlink(at("sys/bus/pci/devices/" BDF "/driver"));
+    unlink(sysfs_at("sys/bus/pci/devices/" BDF "/driver"));
     does_not_open(BDF, -ENODEV, "has no driver: bind it to vfio-pci");
 }
 
@@ -213,6 +152,17 @@ static void a_group_that_others_use_is_said_to_be(void **state)
     (void)state;
     kdev.is_viable = false;
     does_not_open(BDF, -EPERM, "its group 7 holds other devices");
+    sysfs_make_device("pci", "0000:3b:00.1", "ahci");
+    sysfs_make_device("pci", "0000:3b:00.3", "vfio-pci");
+    sysfs_make_device("pci", "0000:3b:00.0", "mlx5_core");
+    sysfs_make_folder("sys/bus/pci/devices/0000:3b:00.4");
+    sysfs_make_group("0000:3b:00.0");
+    sysfs_make_group("0000:3b:00.1");
+    sysfs_make_group(BDF);
+    sysfs_make_group("0000:3b:00.3");
+    sysfs_make_group("0000:3b:00.4");
+    does_not_open(BDF, -EPERM,
+                  "these, too: 0000:3b:00.0 (mlx5_core), 0000:3b:00.1 (ahci)");
 }
 
 static void fails_at(unsigned long request, int code, const char *says)
@@ -235,9 +185,9 @@ static void every_step_to_a_group_may_fail(void **state)
     fails_at(VFIO_GROUP_GET_DEVICE_FD, -ENODEV, "does not give it out");
     fails_at(VFIO_DEVICE_GET_INFO, -EIO, "is no VFIO device");
     kdev.fd = device;
-    unlink(at("dev/vfio/vfio"));
+    unlink(sysfs_at("dev/vfio/vfio"));
     does_not_open(BDF, -ENOENT, "cannot open a container");
-    unlink(at("dev/vfio/7"));
+    unlink(sysfs_at("dev/vfio/7"));
     does_not_open(BDF, -ENOENT, "cannot open its group");
 }
 
@@ -248,7 +198,7 @@ static void every_step_to_a_cdev_may_fail(void **state)
     fails_at(UAPI_DEVICE_BIND_IOMMUFD, -EBUSY, "cannot bind it");
     fails_at(UAPI_IOAS_ALLOC, -ENOMEM, "cannot attach it");
     fails_at(UAPI_DEVICE_ATTACH_IOMMUFD, -EINVAL, "cannot attach it");
-    unlink(at("dev/vfio/devices/vfio3"));
+    unlink(sysfs_at("dev/vfio/devices/vfio3"));
     does_not_open(BDF, -ENOENT, "cannot open its character device");
 }
 
