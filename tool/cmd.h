@@ -18,6 +18,7 @@ enum exit_code {
     EXIT_HANDED_OVER = 4, /* given away, not confirmed */
 };
 
+int cmd_list(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_state(int argc, char **argv);
 int cmd_save(int argc, char **argv);

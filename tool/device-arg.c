@@ -46,6 +46,18 @@ static const struct key vfio_user_keys[] = {
     { NULL, KEY_TIME, 0, 0, 0 },
 };
 
+/* What a device may be told to do without. */
+struct feature_key {
+    const char *name;
+    uint64_t migration;
+};
+
+static const struct feature_key feature_keys[] = {
+    { "pre-copy", VFM_MIGRATION_PRE_COPY },
+    { "p2p", VFM_MIGRATION_P2P },
+    { NULL, 0 },
+};
+
 /*
  * Cuts the next part off *@rest, up to a comma that is not doubled, and halves
  * the doubled ones in it.  *@rest becomes NULL after the last part.
@@ -119,6 +131,19 @@ static int take_id(struct device_arg *arg, const char *id,
     return 0;
 }
 
+static int take_feature(struct device_arg *arg, const struct feature_key *key,
+                        const char *value, struct vfm_error *err)
+{
+    if (strcmp(value, "on") == 0)
+        arg->without &= ~key->migration;
+    else if (strcmp(value, "off") == 0)
+        arg->without |= key->migration;
+    else
+        return error_set(err, -EINVAL, "%s: '%.60s' is not on or off",
+                         key->name, value);
+    return 0;
+}
+
 /* Takes one "KEY=VALUE". */
 static int take_part(struct device_arg *arg, char *part, struct vfm_error *err)
 {
@@ -130,6 +155,9 @@ static int take_part(struct device_arg *arg, char *part, struct vfm_error *err)
 
     if (strcmp(part, "id") == 0)
         return take_id(arg, value, err);
+    for (const struct feature_key *key = feature_keys; key->name != NULL; key++)
+        if (strcmp(part, key->name) == 0)
+            return take_feature(arg, key, value, err);
     for (const struct key *key = vfio_user_keys;
          key->name != NULL && !arg->is_kernel; key++)
         if (strcmp(part, key->name) == 0)
@@ -207,10 +235,19 @@ void device_arg_free(struct device_arg *arg)
 int device_arg_open(const struct device_arg *arg, struct vfm_device **devp,
                     struct vfm_error *err)
 {
-    if (arg->is_kernel)
-        return vfm_device_open_vfio(arg->address, devp, err);
-    return vfm_device_open_vfio_user(arg->address, NULL, &arg->options, devp,
-                                     err);
+    int ret = arg->is_kernel
+                  ? vfm_device_open_vfio(arg->address, devp, err)
+                  : vfm_device_open_vfio_user(arg->address, NULL, &arg->options,
+                                              devp, err);
+
+    if (ret < 0)
+        return ret;
+    ret = vfm_device_do_without(*devp, arg->without, err);
+    if (ret < 0) {
+        vfm_device_close(*devp);
+        *devp = NULL;
+    }
+    return ret;
 }
 
 int device_list_take(const char *value, void *into, struct vfm_error *err)

@@ -31,6 +31,7 @@ struct device_arg {
     bool is_kernel;   /* vfio:, not vfio-user: */
     char *address;
     char id[DEVICE_ID_MAX + 1];
+    uint64_t without; /* VFM_MIGRATION_* that are not to be used */
     struct vfm_vfio_user_options options;
 };
 
@@ -45,7 +46,8 @@ int device_arg_parse(const char *word, struct device_arg *arg,
                      struct vfm_error *err);
 void device_arg_free(struct device_arg *arg);
 
-/* Opens the device.  Returns 0 or the library's error. */
+/* Opens the device, which does without what it was told to.  Returns 0 or the
+ * library's error. */
 int device_arg_open(const struct device_arg *arg, struct vfm_device **devp,
                     struct vfm_error *err);
 

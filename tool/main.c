@@ -23,6 +23,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+    { "list", "show the VFIO devices of this machine", cmd_list },
     { "probe", "say what a device can do and whether it can be migrated",
       cmd_probe },
     { "save", "write the state of devices to a file", cmd_save },

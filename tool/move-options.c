@@ -28,7 +28,8 @@ const struct args_option move_device = {
     .value = "DEVICE",
     .take = device_list_take,
     .offset = offsetof(struct move_options, devices),
-    .help = "vfio-user:PATH[,id=ID][,KEY=VALUE]...; once for each device",
+    .help = "vfio-user:PATH or vfio:ADDRESS[,id=ID][,KEY=VALUE]...; once for "
+            "each device",
 };
 
 const struct args_option move_peer = {

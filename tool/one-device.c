@@ -12,7 +12,7 @@ const struct args_option one_device_option = {
     .name = "device",
     .value = "DEVICE",
     .take = device_list_take,
-    .help = "vfio-user:PATH[,KEY=VALUE]...",
+    .help = "vfio-user:PATH or vfio:ADDRESS[,KEY=VALUE]...",
 };
 
 int one_device_open(const struct device_list *list, const char *command,

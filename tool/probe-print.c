@@ -97,7 +97,7 @@ void probe_print(const struct probe *probe)
         printf("note: %s\n", probe->notes[i]);
 }
 
-static struct json_object *migration_object(uint64_t flags)
+struct json_object *probe_migration_object(uint64_t flags)
 {
     struct json_object *object = json_object_new_object();
 
@@ -182,7 +182,7 @@ void probe_print_json(const struct probe *probe)
     json_add_string(object, "advice", probe->advice);
     json_add_string(object, "state", vfm_state_name(probe->state));
     json_object_object_add(object, "migration",
-                           migration_object(probe->info.migration));
+                           probe_migration_object(probe->info.migration));
     json_object_object_add(object, "states", states_array(probe));
     json_object_object_add(object, "features", features_object(&probe->info));
     json_object_object_add(

@@ -64,8 +64,8 @@ static int ask_sizes(struct vfm_device *dev, struct probe *probe,
     return 0;
 }
 
-static int ask(struct vfm_device *dev, struct probe *probe,
-               struct vfm_error *err)
+int probe_ask(struct vfm_device *dev, struct probe *probe,
+              struct vfm_error *err)
 {
     int ret;
 
@@ -93,7 +93,7 @@ static int run(const struct probe_options *opts)
         return code;
 
     probe.word = opts->devices.items[0].word;
-    if (ask(dev, &probe, &err) < 0) {
+    if (probe_ask(dev, &probe, &err) < 0) {
         say_error("%s", err.message);
         code = EXIT_FAILED;
     } else {

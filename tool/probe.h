@@ -19,6 +19,8 @@
 /* The most sentences of advice. */
 #define PROBE_MAX_NOTES 8
 
+struct json_object;
+
 struct probe {
     const char *word; /* the device's, on the command line */
     struct vfm_device_info info;
@@ -36,10 +38,17 @@ struct probe {
     size_t note_count;
 };
 
+/* Fills in what the device answers.  Returns 0, or the error that broke it. */
+int probe_ask(struct vfm_device *dev, struct probe *probe,
+              struct vfm_error *err);
+
 /* Fills in the verdict. */
 void probe_judge(struct probe *probe);
 
 void probe_print(const struct probe *probe);
 void probe_print_json(const struct probe *probe);
+
+/* What a device can do, for those who show several. */
+struct json_object *probe_migration_object(uint64_t migration);
 
 #endif

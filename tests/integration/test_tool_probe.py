@@ -1,6 +1,8 @@
 # Copyright (c) 2026 The vfmig authors
 # SPDX-License-Identifier: BSD-3-Clause
 """vfmig probe: what a device can do, and why not."""
+import json
+
 import pytest
 
 from vfmig_programs import Device, vfmig
@@ -42,6 +44,21 @@ def test_people_get_the_same_in_words(tmp_path):
     assert "  states       " + ", ".join(STATES) + "\n" in text
     assert f"  PCI          {told['pci']['vendor_id']:04x}:" in text
     assert "note:" not in text
+
+
+def test_what_is_done_without_is_not_there(tmp_path):
+    with Device(tmp_path, "d", "--features", ALL) as device:
+        told = json.loads(vfmig(
+            "probe", "--json", "-d",
+            device.word + ",p2p=off,pre-copy=off").ok().stdout)
+        again = json.loads(vfmig(
+            "probe", "--json", "-d",
+            device.word + ",p2p=off,p2p=on").ok().stdout)
+    assert told["migration"] == {"stop_copy": True, "pre_copy": False,
+                                 "p2p": False}
+    assert told["states"] == ["RUNNING", "STOP", "STOP_COPY", "RESUMING"]
+    assert told["features"]["precopy_info"] is False
+    assert again["states"] == STATES
 
 
 @pytest.mark.parametrize("missing,note", [

@@ -22,6 +22,8 @@ WRONG = [
     (["probe", "--json=yes"], "option '--json=yes' takes no value"),
     (["probe", "-d", DEVICE, "word"], "unexpected word 'word'"),
     (["probe", "-d", DEVICE, "-d", DEVICE], "one device at a time"),
+    (["list", "word"], "unexpected word 'word'"),
+    (["list", "-d", DEVICE], "unknown option '-d'"),
     (["state", "-d", DEVICE, "STOPPED"], "'STOPPED' is no state"),
     (["state", "-d", DEVICE, "ERROR"], "'ERROR' is no state"),
     (["state", "-d", DEVICE, "STOP", "RUNNING"], "unexpected word 'RUNNING'"),
@@ -69,6 +71,8 @@ WRONG_DEVICES = [
     (DEVICE + ",read-size=17M", "read-size: '17M' is not from 4096 to"),
     (DEVICE + ",write-depth=17", "write-depth: '17' is not from 1 to 16"),
     (DEVICE + ",write-depth=1K", "'1K' is no number"),
+    (DEVICE + ",pre-copy=maybe", "pre-copy: 'maybe' is not on or off"),
+    ("vfio:0000:00:01.0,p2p=", "p2p: '' is not on or off"),
     (DEVICE + ",state-timeout=0", "state-timeout: '0' is not from 1 to"),
     (DEVICE + ",state-timeout=soon", "state-timeout: 'soon' is no time"),
 ]
