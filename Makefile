@@ -27,8 +27,8 @@ setup = if [ -e $(1)/build.ninja ]; then \
 test = meson test -C $(1) --print-errorlogs --num-processes $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo soak check sanitize clang fuzz lint bench format install clean \
-        packages-build packages-check packages-lint
+.PHONY: help all demo soak check sanitize clang fuzz lint lab lab-shell bench format \
+        install clean packages-build packages-check packages-lint packages-lab
 
 help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
@@ -37,6 +37,8 @@ help:
 	@echo 'make clang      the same with clang'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
+	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
+	@echo 'make lab-shell  a prompt in a guest that has such devices'
 	@echo 'make soak       a thousand migrations, with cancels and kills'
 	@echo 'make bench      our rates over those of plain loops'
 	@echo 'make all        build only'
@@ -47,7 +49,7 @@ help:
 packages-build:
 	@scripts/packages install build
 
-packages-check packages-lint: packages-%:
+packages-check packages-lint packages-lab: packages-%:
 	@scripts/packages install build $*
 
 # A machine that only builds has no cmocka: the tests are left as they are.
@@ -91,6 +93,12 @@ lint: packages-check packages-lint
 	$(call setup,$(BUILD)-clang,clang,)
 	ninja -C $(BUILD)-clang -j $(JOBS)
 	scripts/lint $(BUILD)-clang
+
+# The guests run what was built for this machine.
+lab lab-shell: packages-check packages-lab
+	$(call setup,$(BUILD),gcc,-Dtests=true)
+	ninja -C $(BUILD) -j $(JOBS)
+	tests/lab/lab $(BUILD) $(if $(filter lab,$@),run,shell)
 
 format: packages-lint
 	scripts/sources c | xargs clang-format -i

@@ -1,0 +1,110 @@
+#!/bin/bash
+# Copyright (c) 2026 The vfmig authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Everything that one guest can show of its devices.
+#
+#   device.bash group|cdev    how they have to be opened here
+. "$(dirname "$0")/prelude.bash"
+way=$1
+
+in_a_file()
+{
+    vfmig save -q -d "vfio:$here$1" /run/saved &&
+        vfmig load -q -d "vfio:$there$1" /run/saved
+}
+
+# over URI [OPTION]: both sides at once.
+over()
+{
+    local target status
+
+    coproc receive { vfmig receive -d "vfio:$there$2" "$1" 2>&1; }
+    target=$receive_PID
+    # It says where it listens, when it does.
+    read -r -t 30 _ _ uri <&"${receive[0]}" || return 1
+    vfmig send -v -d "vfio:$here$2" "$uri"
+    status=$?
+    cat <&"${receive[0]}"
+    wait "$target" && return $status
+}
+
+# moves SENTENCE PORTS HOW...: the registers are there afterwards, and were not
+# before.
+moves()
+{
+    local sentence=$1 ports=$2 seed=$((RANDOM % 256))
+    shift 2
+
+    make_device "$here" "$ports"
+    make_device "$there" "$ports"
+    fill "$here" "$ports" $seed
+    check "$sentence: at first they differ" fails expect "$there" "$ports" $seed
+    check "$sentence" "$@"
+    cp /run/check /run/moved
+    check "$sentence: the registers are there" \
+        expect "$there" "$ports" $seed
+}
+
+entered() { grep -E "$1" /run/moved; }
+
+for ports in 1 2; do
+    p="ports: $ports"
+    make_device "$here" $ports
+    check "$p: list names it" says "$here" vfmig list
+    check "$p: list says by which way" says "\"way\": *\"$way\"" \
+        vfmig list --json
+    check "$p: probe" says 'PRE_COPY' vfmig probe -d "vfio:$here"
+    moves "$p: save and load" $ports in_a_file
+    moves "$p: send and receive by a socket" $ports over unix:/run/socket
+    moves "$p: send and receive by TCP" $ports over tcp:127.0.0.1:0
+    check "$p: that used PRE_COPY" entered 'PRE_COPY( |$)'
+    moves "$p: without PRE_COPY" $ports over unix:/run/socket ,pre-copy=off
+    check "$p: that did not use PRE_COPY" fails entered 'PRE_COPY'
+    moves "$p: without P2P" $ports over unix:/run/socket ,p2p=off
+    check "$p: that used no P2P state" fails entered 'P2P'
+    moves "$p: with neither" $ports over unix:/run/socket ,p2p=off,pre-copy=off
+    check "$p: that used none of them" fails entered 'P2P|PRE_COPY'
+done
+
+# Of another kernel, if it ran before this one.
+for ports in 1 2; do
+    if [ -e /mnt/saved-$ports ]; then
+        make_device "$there" $ports
+        check "what another kernel saved of $ports ports is loaded" \
+            vfmig load -q -d "vfio:$there" /mnt/saved-$ports
+        check "and its registers are there" expect "$there" $ports 42
+    fi
+    make_device "$here" $ports
+    fill "$here" $ports 42
+    check "what is saved of $ports ports is kept for others" \
+        vfmig save -q -d "vfio:$here" /mnt/saved-$ports
+done
+
+make_device "$here" 2
+make_device "$there" 1
+vfmig save -q -d "vfio:$here" /run/saved
+check "two ports' state does not load into one" \
+    fails vfmig load -q -d "vfio:$there" /run/saved
+check "and that one runs" state_is "$there" RUNNING
+
+# The bitmap of a report needs a part of the kernel that comes with iommufd.
+make_device "$here" 1
+case $way in
+group) log=does-not ;;
+cdev) log=reports ;;
+esac
+check "the kernel's logs of DMA" "$programs/trackers" "$here" $log
+if [ $way = cdev ]; then
+    check "list has the state from debugfs" \
+        says '"debugfs_state": *"RUNNING"' vfmig list --json
+fi
+
+make_device "$here" 1
+check "every transition is as the uAPI says" "$programs/transitions" "$here"
+for fact in "$VFMIG_BUILD"/docs/kernel/*; do
+    [ -f "$fact" ] && [ -x "$fact" ] || continue
+    make_device "$here" 1
+    check "fact: $(basename "$fact")" "$fact" "$here"
+done
+finish
