@@ -13,6 +13,8 @@
  *     vfm_migration_new()            source or target, on an open channel
  *     vfm_migration_add_device()     each device, under the name it has in
  *                                    the stream
+ *     vfm_migration_set_pci()        who keeps its configuration space, if the
+ *                                    VMM does
  *     vfm_migration_set_ram()        the memory, if it is to move as well,
  *     vfm_migration_add_tracker()    who knows what is written to it,
  *     vfm_migration_add_blob()       and what else the VMM has
@@ -48,6 +50,7 @@
 #include <vfmig/device.h>
 #include <vfmig/dirty.h>
 #include <vfmig/error.h>
+#include <vfmig/pci.h>
 #include <vfmig/ram.h>
 
 #ifdef __cplusplus
@@ -248,6 +251,22 @@ void vfm_migration_close(struct vfm_migration *m);
  */
 int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
                              const char *id, struct vfm_error *err);
+
+/*
+ * Has @keeper, which is copied, save or load the PCI configuration of the
+ * device that was added as @id, instead of the device itself.  The other side
+ * need not do so too: what goes over is the same.  Before the first dispatch
+ * only.
+ *
+ * Returns 0.
+ *   -ENOENT       no device of that id was added
+ *   -EINVAL       the callback that this side needs is NULL
+ *   -E2BIG        unknown members are set
+ *   -EBUSY        it has a keeper, or the migration has begun
+ */
+int vfm_migration_set_pci(struct vfm_migration *m, const char *id,
+                          const struct vfm_pci_keeper *keeper,
+                          struct vfm_error *err);
 
 /*
  * Moves @ram too; once, and before the first dispatch only.  Both sides must

@@ -14,6 +14,7 @@
 #include <vfmig/migration.h>
 
 #include "device/device.h"
+#include "section/pci-keeper.h"
 #include "section/pci-state.h"
 #include "util/digest.h"
 
@@ -40,6 +41,7 @@ struct member {
     struct vfm_device_stats stats;
 
     struct pci_state config;
+    struct pci_keeper keeper; /* of it, if it is not the device */
 
     /* Source. */
     int64_t quiet_until; /* it said that there is nothing more for now */

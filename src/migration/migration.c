@@ -225,6 +225,26 @@ int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
     return 0;
 }
 
+int vfm_migration_set_pci(struct vfm_migration *m, const char *id,
+                          const struct vfm_pci_keeper *keeper,
+                          struct vfm_error *err)
+{
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+
+        if (strcmp(member->id, id) != 0)
+            continue;
+        if (m->begun)
+            return error_set(err, -EBUSY, "%s: the migration has begun", id);
+        if (member->keeper.is_set)
+            return error_set(err, -EBUSY,
+                             "%s: somebody keeps its configuration already",
+                             id);
+        return pci_keeper_set(&member->keeper, keeper, !is_source(m), id, err);
+    }
+    return error_set(err, -ENOENT, "%.64s: no device of this migration", id);
+}
+
 int vfm_migration_set_ram(struct vfm_migration *m, struct vfm_ram *ram,
                           struct vfm_error *err)
 {

@@ -146,11 +146,20 @@ static void put_config(struct vfm_migration *m, const struct member *member)
     m->source.turn++;
 }
 
+static int save_config(struct member *member, struct vfm_error *err)
+{
+    if (member->keeper.is_set)
+        return pci_keeper_save(&member->keeper, &member->config, member->id,
+                               err);
+    return pci_state_save(&member->config, member->dev, err);
+}
+
 /* Some servers refuse access to regions in STOP_COPY, though not in STOP: what
  * was to be saved is saved, so that is where we go. */
 static bool may_ask_again(const struct member *member)
 {
-    return vfm_device_state(member->dev) == VFM_STATE_STOP_COPY;
+    return !member->keeper.is_set &&
+           vfm_device_state(member->dev) == VFM_STATE_STOP_COPY;
 }
 
 static int send_configs(struct vfm_migration *m, struct vfm_error *err)
@@ -165,7 +174,7 @@ static int send_configs(struct vfm_migration *m, struct vfm_error *err)
             return 0;
         }
         member = m->members[m->source.turn];
-        ret = pci_state_save(&member->config, member->dev, err);
+        ret = save_config(member, err);
         if (ret == -EAGAIN) {
             ret = source_keep_alive(m, err);
             return ret < 0 ? ret : -EAGAIN;

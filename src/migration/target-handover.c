@@ -96,14 +96,22 @@ static void note_checked(struct member *member, uint64_t ns)
     member->stats.check_ns += ns;
 }
 
+/* The decoder takes no section without a configuration record. */
+static int apply_config(struct member *member, struct vfm_error *err)
+{
+    if (member->keeper.is_set)
+        return pci_keeper_load(&member->keeper, &member->config, member->dev,
+                               member->id, err);
+    return member->has_config
+               ? pci_state_apply(&member->config, member->dev, err)
+               : 0;
+}
+
 static int apply_configs(struct vfm_migration *m, struct vfm_error *err)
 {
     for (; m->target.turn < m->num_members; m->target.turn++) {
-        struct member *member = m->members[m->target.turn];
-        int ret = 0;
+        int ret = apply_config(m->members[m->target.turn], err);
 
-        if (member->has_config)
-            ret = pci_state_apply(&member->config, member->dev, err);
         if (ret < 0)
             return ret;
     }

@@ -15,9 +15,14 @@
 #include "section/pci-space.h"
 #include "section/pci-state.h"
 #include "stream/pci-config.h"
+#include "util/bytes.h"
 #include "util/error.h"
 
-#define MSIX_ENTRY 16
+#define PCI_COMMAND        0x04
+#define PCI_COMMAND_MEMORY 0x0002
+
+#define MSIX_ENTRY         16
+#define MSIX_MASK          12 /* in an entry: the byte with the mask bit */
 
 /* Steps of both directions; a step that has nothing to do is passed over. */
 enum { ALLOCATE, CONFIG, MSIX_TABLE, MSIX_PBA, FIELDS, OVER };
@@ -100,6 +105,60 @@ static int read_config(struct pci_state *ps, struct vfm_device *dev,
                    : pci_get_msix(ps->config, size, dev->name, &ps->where, err);
 }
 
+/* The kernel does not show the table of a device that it drives interrupts for:
+ * it reads as all ones, as no table does.  Nor does it read a BAR whose device
+ * decodes no memory. */
+static void hide_table(struct pci_state *ps)
+{
+    size_t size = table_size(&ps->where);
+
+    for (size_t i = 0; i < size; i++)
+        if (ps->msix[i] != 0xff)
+            return;
+    memset(ps->msix, 0, size);
+    for (size_t at = MSIX_MASK; at < size; at += MSIX_ENTRY)
+        ps->msix[at] = 1;
+}
+
+static int read_table(struct pci_state *ps, struct vfm_device *dev,
+                      struct vfm_error *err)
+{
+    const struct pci_msix *msix = &ps->where;
+    int ret = read_region(dev, msix->table_region, msix->table_offset, ps->msix,
+                          table_size(msix), err);
+
+    if (ret == 0)
+        hide_table(ps);
+    return ret;
+}
+
+static int read_pending(struct pci_state *ps, struct vfm_device *dev,
+                        struct vfm_error *err)
+{
+    const struct pci_msix *msix = &ps->where;
+    uint8_t *pending = ps->msix + table_size(msix);
+    int ret = read_region(dev, msix->pba_region, msix->pba_offset, pending,
+                          pba_size(msix), err);
+
+    if (ret != -EIO ||
+        (get_le16(ps->config + PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0)
+        return ret;
+    memset(pending, 0, pba_size(msix));
+    return 0;
+}
+
+int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
+                     struct vfm_error *err)
+{
+    ps->record_len = 0;
+    free(ps->record);
+    ps->record = malloc(PCI_RECORD_MAX);
+    if (ps->record == NULL)
+        return error_set(err, -ENOMEM, "configuration: out of memory");
+    return pci_config_encode(config, ps->record, PCI_RECORD_MAX,
+                             &ps->record_len, err);
+}
+
 static int build_record(struct pci_state *ps, size_t config_size,
                         struct vfm_error *err)
 {
@@ -111,31 +170,21 @@ static int build_record(struct pci_state *ps, size_t config_size,
         .msix_pending = ps->msix + table_size(&ps->where),
     };
 
-    ps->record_len = 0;
-    free(ps->record);
-    ps->record = malloc(PCI_RECORD_MAX);
-    if (ps->record == NULL)
-        return error_set(err, -ENOMEM, "configuration: out of memory");
-    return pci_config_encode(&config, ps->record, PCI_RECORD_MAX,
-                             &ps->record_len, err);
+    return pci_state_encode(ps, &config, err);
 }
 
 static int save_step(struct pci_state *ps, struct vfm_device *dev,
                      struct vfm_error *err)
 {
-    const struct pci_msix *msix = &ps->where;
-
     switch (ps->step) {
     case ALLOCATE:
         return allocate(ps, dev, err);
     case CONFIG:
         return read_config(ps, dev, err);
     case MSIX_TABLE:
-        return read_region(dev, msix->table_region, msix->table_offset,
-                           ps->msix, table_size(msix), err);
+        return read_table(ps, dev, err);
     case MSIX_PBA:
-        return read_region(dev, msix->pba_region, msix->pba_offset,
-                           ps->msix + table_size(msix), pba_size(msix), err);
+        return read_pending(ps, dev, err);
     default:
         return build_record(ps, dev->info.config_size, err);
     }
@@ -185,28 +234,46 @@ int pci_state_set(struct pci_state *ps, const void *record, size_t len,
     return 0;
 }
 
-/* The device's own configuration is in ps->config: does the record fit?  Stores
- * what it holds in @theirs. */
-static int check_record(const struct pci_state *ps,
-                        const struct vfm_device *dev, struct pci_config *theirs,
-                        struct vfm_error *err)
+static int compare(const struct pci_config *ours,
+                   const struct pci_config *theirs, const char *who,
+                   struct vfm_error *err)
 {
-    size_t size = dev->info.config_size;
+    if (theirs->space_size != ours->space_size)
+        return error_set(err, -EINVAL,
+                         "%s: a configuration space of %zu bytes, this "
+                         "device's has %zu",
+                         who, theirs->space_size, ours->space_size);
+    if (theirs->msix_count != ours->msix_count)
+        return error_set(err, -EINVAL,
+                         "%s: %u MSI-X vectors, this device has %u", who,
+                         theirs->msix_count, ours->msix_count);
+    return pci_compare(ours->space, theirs->space, ours->space_size, who, err);
+}
+
+int pci_state_decode(const struct pci_state *ps, const struct pci_config *ours,
+                     const char *who, struct pci_config *theirs,
+                     struct vfm_error *err)
+{
     struct vfm_error why = { 0 };
     int ret = pci_config_decode(ps->record, ps->record_len, theirs, &why);
 
     if (ret < 0)
-        return error_set(err, ret, "%s: %s", dev->name, why.message);
-    if (theirs->space_size != size)
-        return error_set(err, -EINVAL,
-                         "%s: a configuration space of %zu bytes, this "
-                         "device's has %zu",
-                         dev->name, theirs->space_size, size);
-    if (theirs->msix_count != ps->where.count)
-        return error_set(err, -EINVAL,
-                         "%s: %u MSI-X vectors, this device has %u", dev->name,
-                         theirs->msix_count, ps->where.count);
-    return pci_compare(ps->config, theirs->space, size, dev->name, err);
+        return error_set(err, ret, "%s: %s", who, why.message);
+    return ours == NULL ? 0 : compare(ours, theirs, who, err);
+}
+
+/* The device's own configuration is in ps->config: does the record fit? */
+static int check_record(const struct pci_state *ps,
+                        const struct vfm_device *dev, struct pci_config *theirs,
+                        struct vfm_error *err)
+{
+    const struct pci_config ours = {
+        .space = ps->config,
+        .space_size = dev->info.config_size,
+        .msix_count = ps->where.count,
+    };
+
+    return pci_state_decode(ps, &ours, dev->name, theirs, err);
 }
 
 static int write_fields(struct pci_state *ps, const uint8_t *theirs,
@@ -254,6 +321,20 @@ static int apply_step(struct pci_state *ps, struct vfm_device *dev,
     default:
         return write_fields(ps, theirs.space, dev, err);
     }
+}
+
+int pci_state_write_command(const struct pci_state *ps, struct vfm_device *dev,
+                            struct vfm_error *err)
+{
+    struct pci_config theirs;
+    int ret;
+
+    if (dev->info.config_size == 0)
+        return 0;
+    ret = pci_state_decode(ps, NULL, dev->name, &theirs, err);
+    return ret < 0 ? ret
+                   : write_region(dev, UAPI_REGION_CONFIG, PCI_COMMAND,
+                                  theirs.space + PCI_COMMAND, 2, err);
 }
 
 int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,

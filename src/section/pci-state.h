@@ -50,6 +50,21 @@ int pci_state_set(struct pci_state *ps, const void *record, size_t len,
 int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,
                     struct vfm_error *err);
 
+/*
+ * The three parts of that for who keeps the configuration of a device beside
+ * it: makes the record of @config; takes the record apart, which must be of
+ * the same kind of device as @ours, unless that is NULL (of which space,
+ * space_size and msix_count count); writes the command register in the record
+ * to @dev, if that has one, and returns as pci_state_save().
+ */
+int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
+                     struct vfm_error *err);
+int pci_state_decode(const struct pci_state *ps, const struct pci_config *ours,
+                     const char *who, struct pci_config *theirs,
+                     struct vfm_error *err);
+int pci_state_write_command(const struct pci_state *ps, struct vfm_device *dev,
+                            struct vfm_error *err);
+
 void pci_state_close(struct pci_state *ps);
 
 #endif

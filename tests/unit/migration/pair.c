@@ -203,7 +203,10 @@ static void new_migration(struct pair_side *side)
     if (vfm_migration_new(side->ch, &side->options, &side->m, &err) < 0)
         fail_msg("%s", err.message);
     for (unsigned int i = 0; i < side->pair->setup.num_devices; i++) {
-        snprintf(id, sizeof(id), "dev%u", i);
+        if (i == 0 && side->pair->first_id != NULL)
+            snprintf(id, sizeof(id), "%s", side->pair->first_id);
+        else
+            snprintf(id, sizeof(id), "dev%u", i);
         if (vfm_migration_add_device(side->m, side->devices[i].dev, id, &err))
             fail_msg("%s", err.message);
     }

@@ -109,6 +109,7 @@ struct pair {
      * over; more for a side's migration than
      * devices, and what happens between two steps. */
     bool keeps_channels;
+    const char *first_id; /* of the first device; NULL: dev0 */
     void (*prepare)(struct pair_side *side);
     void (*meanwhile)(struct pair *p);
 

@@ -153,6 +153,37 @@ static void a_step_that_failed_is_made_again(void **state)
     assert_int_equal(pass_on(), 0);
 }
 
+/* The kernel keeps interrupts to itself and shows ones. */
+static void a_table_that_is_hidden_is_that_of_a_reset(void **state)
+{
+    uint8_t *entry;
+
+    (void)state;
+    memset(from.bar + 0x100, 0xff, 8 * 16);
+    assert_int_equal(save(), 0);
+    entry = saved.record + 276;
+    for (unsigned int i = 0; i < 8; i++, entry += 16)
+        assert_memory_equal(entry, "\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0", 16);
+    from.bar[0x100 + 8 * 16 - 1] = 0xfe;
+    assert_int_equal(save(), 0);
+    assert_memory_equal(saved.record + 276, from.bar + 0x100, 8 * 16);
+}
+
+/* The kernel reads no BAR then. */
+static void a_device_that_decodes_no_memory_has_nothing_pending(void **state)
+{
+    (void)state;
+    from.bar[0x800] = 0x55;
+    fake_fail(&from, FAKE_REGION_READ, 2, -EIO);
+    fake_fail(&from, FAKE_REGION_READ, 5, -EIO);
+    assert_int_equal(save(), 0);
+    assert_int_equal(saved.record[404], 0);
+    put_le16(from.config + 0x04, 0x0002);
+    assert_int_equal(save(), -EIO);
+    assert_int_equal(save(), 0);
+    assert_int_equal(saved.record[404], 0x55);
+}
+
 static void every_failure_of_a_write_comes_through(void **state)
 {
     unsigned int writes;
@@ -309,6 +340,8 @@ int main(void)
         TEST(a_slow_device_gets_the_same),
         TEST(what_is_the_same_is_not_written),
         TEST(a_step_that_failed_is_made_again),
+        TEST(a_table_that_is_hidden_is_that_of_a_reset),
+        TEST(a_device_that_decodes_no_memory_has_nothing_pending),
         TEST(every_failure_of_a_write_comes_through),
         TEST(a_device_without_configuration_has_an_empty_record),
         TEST(a_size_that_no_device_has_is_refused),
