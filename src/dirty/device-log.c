@@ -12,6 +12,7 @@
 
 struct device_log {
     struct vfm_device *dev;
+    bool closes_device;
     bool under_way;
     struct device_range *ranges; /* while it starts */
 };
@@ -89,11 +90,13 @@ static void free_log(void *opaque)
 {
     struct device_log *log = opaque;
 
+    if (log->closes_device)
+        vfm_device_close(log->dev);
     free(log->ranges);
     free(log);
 }
 
-int dirty_tracker_new_device(struct vfm_device *dev,
+int dirty_tracker_new_device(struct vfm_device *dev, bool closes_device,
                              struct vfm_dirty_tracker **trackerp,
                              struct vfm_error *err)
 {
@@ -112,6 +115,7 @@ int dirty_tracker_new_device(struct vfm_device *dev,
     if (log == NULL)
         return error_set(err, -ENOMEM, "%s: out of memory", dev->name);
     log->dev = dev;
+    log->closes_device = closes_device;
     ret = vfm_dirty_tracker_new(&ops, log, trackerp, err);
     if (ret < 0)
         free(log);

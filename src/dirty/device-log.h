@@ -8,9 +8,9 @@
 
 /* The tracker that is a device's own log of its DMA, however the device is
  * reached.  It takes one call of the device at a time, as others do: nobody
- * else may make one between its start, report or stop and their end.  Returns 0
- * or -ENOMEM. */
-int dirty_tracker_new_device(struct vfm_device *dev,
+ * else may make one between its start, report or stop and their end.
+ * @closes_device: when it is freed.  Returns 0 or -ENOMEM. */
+int dirty_tracker_new_device(struct vfm_device *dev, bool closes_device,
                              struct vfm_dirty_tracker **trackerp,
                              struct vfm_error *err);
 

@@ -3,21 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "dirty/bitmap.h"
 #include "dirty/kernel.h"
 #include "util/error.h"
-
-int kernel_call(int fd, unsigned long request, void *arg)
-{
-    int ret;
-
-    do {
-        ret = ioctl(fd, request, arg);
-    } while (ret < 0 && errno == EINTR);
-    return ret < 0 ? -errno : 0;
-}
 
 int kernel_failed(struct vfm_error *err, int ret, const char *what)
 {
@@ -41,32 +30,8 @@ int kernel_tracker_new(const struct vfm_dirty_ops *ops, void *opaque,
     return ret;
 }
 
-static int by_address(const void *a, const void *b)
-{
-    const struct vfm_dirty_range *x = a;
-    const struct vfm_dirty_range *y = b;
-
-    return (x->address > y->address) - (x->address < y->address);
-}
-
-static void join_ranges(struct kernel_ranges *kr)
-{
-    size_t last = 0;
-
-    qsort(kr->ranges, kr->n, sizeof(*kr->ranges), by_address);
-    for (size_t i = 1; i < kr->n; i++) {
-        struct vfm_dirty_range *to = &kr->ranges[last];
-
-        if (to->address + to->length == kr->ranges[i].address)
-            to->length += kr->ranges[i].length;
-        else
-            kr->ranges[++last] = kr->ranges[i];
-    }
-    kr->n = kr->n > 0 ? last + 1 : 0;
-}
-
 int kernel_ranges_set(struct kernel_ranges *kr,
-                      const struct vfm_dirty_range *ranges, size_t n, bool join)
+                      const struct vfm_dirty_range *ranges, size_t n)
 {
     kernel_ranges_free(kr);
     kr->ranges = calloc(n + 1, sizeof(*ranges));
@@ -75,8 +40,6 @@ int kernel_ranges_set(struct kernel_ranges *kr,
     if (n > 0)
         memcpy(kr->ranges, ranges, n * sizeof(*ranges));
     kr->n = n;
-    if (join)
-        join_ranges(kr);
     return 0;
 }
 

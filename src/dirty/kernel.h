@@ -9,9 +9,6 @@
 
 #include <vfmig/dirty.h>
 
-/* ioctl(), again when a signal came in between.  0 or -errno. */
-int kernel_call(int fd, unsigned long request, void *arg);
-
 /* Sets @err to @what and what @ret, a negative errno value, stands for. */
 int kernel_failed(struct vfm_error *err, int ret, const char *what);
 
@@ -27,10 +24,9 @@ struct kernel_ranges {
     size_t n;
 };
 
-/* Copies them.  Those that touch each other become one if @join. */
+/* Copies them. */
 int kernel_ranges_set(struct kernel_ranges *kr,
-                      const struct vfm_dirty_range *ranges, size_t n,
-                      bool join);
+                      const struct vfm_dirty_range *ranges, size_t n);
 void kernel_ranges_free(struct kernel_ranges *kr);
 
 /* Asks for @length bytes from @address on; @bitmap is all zeroes. */

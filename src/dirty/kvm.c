@@ -8,6 +8,7 @@
 #include "dirty/kernel.h"
 #include "dirty/kvm.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 static bool is_whole_pages(const struct vfm_dirty_slot *s)
 {
@@ -56,7 +57,7 @@ static int set_log(const struct kvm_slots *ks, size_t i, bool on)
 
     if (on)
         region.flags |= KVM_MEM_LOG_DIRTY_PAGES;
-    return kernel_call(ks->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+    return ioctl_retry(ks->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
 }
 
 int kvm_slots_log(const struct kvm_slots *ks, struct vfm_error *err)

@@ -9,6 +9,7 @@
 #include "dirty/kernel.h"
 #include "protocol/iommufd-uapi.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 struct hwpt {
     int fd;
@@ -24,7 +25,7 @@ static int set_tracking(const struct hwpt *h, bool on)
         .hwpt_id = h->id,
     };
 
-    return kernel_call(h->fd, UAPI_HWPT_SET_DIRTY_TRACKING, &arg);
+    return ioctl_retry(h->fd, UAPI_HWPT_SET_DIRTY_TRACKING, &arg);
 }
 
 static int get(void *opaque, uint64_t address, uint64_t length,
@@ -41,7 +42,7 @@ static int get(void *opaque, uint64_t address, uint64_t length,
     };
 
     (void)bitmap_bytes;
-    return kernel_call(h->fd, UAPI_HWPT_GET_DIRTY_BITMAP, &arg);
+    return ioctl_retry(h->fd, UAPI_HWPT_GET_DIRTY_BITMAP, &arg);
 }
 
 static int read_bits(struct hwpt *h, struct vfm_dirty_sink *sink)
@@ -54,7 +55,7 @@ static int start(void *opaque, const struct vfm_dirty_range *ranges, size_t n,
                  struct vfm_error *err)
 {
     struct hwpt *h = opaque;
-    int ret = kernel_ranges_set(&h->ranges, ranges, n, false);
+    int ret = kernel_ranges_set(&h->ranges, ranges, n);
 
     if (ret < 0)
         return error_set(err, ret, "IOMMU's dirty bits: out of memory");

@@ -11,6 +11,7 @@
 #include "dirty/kernel.h"
 #include "dirty/kvm.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 struct kvm_log {
     struct kvm_slots slots;
@@ -50,7 +51,7 @@ static int clear(const struct kvm_log *log, const struct vfm_dirty_slot *s)
         arg.num_pages =
             (uint32_t)(left < KERNEL_PIECE_PAGES ? left : KERNEL_PIECE_PAGES);
         arg.dirty_bitmap = log->bitmap + at / BITMAP_WORD_BITS;
-        ret = kernel_call(log->slots.vm_fd, KVM_CLEAR_DIRTY_LOG, &arg);
+        ret = ioctl_retry(log->slots.vm_fd, KVM_CLEAR_DIRTY_LOG, &arg);
         if (ret < 0)
             return ret;
         at += arg.num_pages;
@@ -66,7 +67,7 @@ static int report_slot(const struct kvm_log *log,
     int ret;
 
     arg.dirty_bitmap = log->bitmap;
-    ret = kernel_call(log->slots.vm_fd, KVM_GET_DIRTY_LOG, &arg);
+    ret = ioctl_retry(log->slots.vm_fd, KVM_GET_DIRTY_LOG, &arg);
     if (ret < 0)
         return ret;
     vfm_dirty_mark(sink, s->address, VFM_DIRTY_PAGE_SIZE, log->bitmap,

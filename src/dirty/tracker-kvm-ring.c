@@ -18,6 +18,7 @@
 #include "dirty/kvm.h"
 #include "dirty/tracker.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 struct ring {
     struct kvm_dirty_gfn *entries;
@@ -78,7 +79,7 @@ static int collect_locked(struct kvm_rings *kr)
     for (size_t i = 0; i < kr->n && ret == 0; i++)
         ret = empty_ring(kr, &kr->rings[i]);
     if (ret == 0)
-        ret = kernel_call(kr->slots.vm_fd, KVM_RESET_DIRTY_RINGS, NULL);
+        ret = ioctl_retry(kr->slots.vm_fd, KVM_RESET_DIRTY_RINGS, NULL);
     return ret;
 }
 

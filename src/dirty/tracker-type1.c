@@ -9,6 +9,7 @@
 #include "dirty/kernel.h"
 #include "protocol/vfio-uapi.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 /* What the kernel takes at once.  It does not let a mapping be cut, so that a
  * range is asked for as a whole. */
@@ -27,7 +28,7 @@ static int control(const struct container *c, uint32_t flag)
         .flags = flag,
     };
 
-    return kernel_call(c->fd, UAPI_IOMMU_DIRTY_PAGES, &arg);
+    return ioctl_retry(c->fd, UAPI_IOMMU_DIRTY_PAGES, &arg);
 }
 
 static int check_ranges(const struct container *c,
@@ -60,7 +61,7 @@ static int start(void *opaque, const struct vfm_dirty_range *ranges, size_t n,
 
     if (ret < 0)
         return ret;
-    ret = kernel_ranges_set(&c->ranges, ranges, n, false);
+    ret = kernel_ranges_set(&c->ranges, ranges, n);
     if (ret < 0)
         return error_set(err, ret, "type 1 log: out of memory");
     ret = control(c, UAPI_DIRTY_PAGES_START);
@@ -83,7 +84,7 @@ static int get(void *opaque, uint64_t address, uint64_t length,
         .bitmap = (uintptr_t)bitmap,
     };
 
-    return kernel_call(c->fd, UAPI_IOMMU_DIRTY_PAGES, &arg);
+    return ioctl_retry(c->fd, UAPI_IOMMU_DIRTY_PAGES, &arg);
 }
 
 static int report(void *opaque, struct vfm_dirty_sink *sink,
@@ -118,7 +119,7 @@ static void free_container(void *opaque)
 static int get_page_size(int fd, uint64_t *page_size, struct vfm_error *err)
 {
     struct uapi_type1_info info = { .argsz = sizeof(info) };
-    int ret = kernel_call(fd, UAPI_IOMMU_GET_INFO, &info);
+    int ret = ioctl_retry(fd, UAPI_IOMMU_GET_INFO, &info);
 
     if (ret < 0)
         return kernel_failed(err, ret,

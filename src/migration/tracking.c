@@ -72,7 +72,7 @@ static int add_device_log(struct tracking *t, const struct member *member,
 
     if (has_tracker(t, member) || !member->dev->info.has_dma_logging)
         return 0;
-    ret = dirty_tracker_new_device(member->dev, &tracker, err);
+    ret = dirty_tracker_new_device(member->dev, false, &tracker, err);
     if (ret < 0)
         return ret;
     assert(t->count < TRACKERS_MAX);

@@ -229,7 +229,7 @@ static void watch(struct vfm_device *dev)
         abort();
     vfm_vfio_user_dma_map(dev, range.address, range.length, 0, 0,
                           VFM_DMA_READ | VFM_DMA_WRITE, NULL);
-    if (dirty_tracker_new_device(dev, &tracker, NULL) == 0) {
+    if (dirty_tracker_new_device(dev, false, &tracker, NULL) == 0) {
         vfm_dirty_tracker_start(tracker, &range, 1, NULL);
         vfm_dirty_tracker_report(tracker, sink, NULL);
         vfm_dirty_tracker_report(tracker, sink, NULL);

@@ -11,6 +11,7 @@
 
 #include "backend/vfio/kernel.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 /* A state that opens a session brings its descriptor; one that keeps it brings
  * none. */
@@ -83,7 +84,7 @@ static int get_precopy_info(const struct kernel_device *k,
 
     if (k->data_fd < 0)
         return -EINVAL;
-    ret = kernel_ioctl(k->data_fd, UAPI_GET_PRECOPY_INFO, &arg);
+    ret = ioctl_retry(k->data_fd, UAPI_GET_PRECOPY_INFO, &arg);
     if (ret < 0)
         return ret;
     *info = (struct vfm_precopy_info){
@@ -102,7 +103,7 @@ static int perform(struct kernel_device *k, struct device_call *call)
     case DEVICE_GET_STATE:
         return kernel_get_state(k, &call->state);
     case DEVICE_RESET:
-        return kernel_ioctl(k->fd, UAPI_DEVICE_RESET_NOW, NULL);
+        return ioctl_retry(k->fd, UAPI_DEVICE_RESET_NOW, NULL);
     case DEVICE_DATA_SIZE:
         return get_data_size(k, &call->bytes);
     case DEVICE_PRECOPY_INFO:

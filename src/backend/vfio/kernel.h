@@ -62,10 +62,6 @@ static inline struct kernel_device *kernel_of(const struct vfm_device *dev)
     return dev->backend;
 }
 
-/* ioctl(), again when a signal came in between.  0 or what it returned, or
- * -errno. */
-int kernel_ioctl(int fd, unsigned long request, void *arg);
-
 /* A feature: @buf begins with a struct uapi_feature, and has @size bytes. */
 int kernel_feature(const struct kernel_device *k, uint32_t flags, void *buf,
                    size_t size);
@@ -115,6 +111,11 @@ struct kernel_address {
  * stays the caller's. */
 int address_find(const char *root, const char *text,
                  struct kernel_address *address, struct vfm_error *err);
+
+/* A handle for the log of the device that is open as @fd, which stays the
+ * caller's: nothing else is asked. */
+int kernel_open_for_log(int fd, const char *name, struct vfm_device **devp,
+                        struct vfm_error *err);
 
 /* vfm_device_open_vfio() in another file system. */
 int kernel_open(const char *root, const char *text, struct vfm_device **devp,

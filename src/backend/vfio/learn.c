@@ -6,22 +6,12 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "backend/pci-identity.h"
 #include "backend/vfio/kernel.h"
 #include "util/error.h"
-
-int kernel_ioctl(int fd, unsigned long request, void *arg)
-{
-    int ret;
-
-    do
-        ret = ioctl(fd, request, arg);
-    while (ret < 0 && errno == EINTR);
-    return ret < 0 ? -errno : ret;
-}
+#include "util/ioctl.h"
 
 int kernel_feature(const struct kernel_device *k, uint32_t flags, void *buf,
                    size_t size)
@@ -30,7 +20,7 @@ int kernel_feature(const struct kernel_device *k, uint32_t flags, void *buf,
 
     feature->argsz = (uint32_t)size;
     feature->flags = flags;
-    return kernel_ioctl(k->fd, UAPI_DEVICE_FEATURE, buf);
+    return ioctl_retry(k->fd, UAPI_DEVICE_FEATURE, buf);
 }
 
 bool kernel_has_feature(const struct kernel_device *k, uint32_t feature,
@@ -95,7 +85,7 @@ static void learn_features(struct kernel_device *k)
 static int learn_device_info(struct kernel_device *k)
 {
     struct uapi_device_info info = { .argsz = sizeof(info) };
-    int ret = kernel_ioctl(k->fd, UAPI_DEVICE_GET_INFO, &info);
+    int ret = ioctl_retry(k->fd, UAPI_DEVICE_GET_INFO, &info);
 
     if (ret < 0)
         return ret;
@@ -109,7 +99,7 @@ static void learn_regions(struct kernel_device *k)
     for (uint32_t i = 0; i < UAPI_NUM_REGIONS; i++) {
         struct uapi_region_info info = { .argsz = sizeof(info), .index = i };
 
-        if (kernel_ioctl(k->fd, UAPI_DEVICE_GET_REGION_INFO, &info) < 0)
+        if (ioctl_retry(k->fd, UAPI_DEVICE_GET_REGION_INFO, &info) < 0)
             continue;
         k->region_size[i] = info.size;
         k->region_offset[i] = info.offset;

@@ -1,7 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The log that the device keeps of its own DMA.
+ * The log that the device keeps of its own DMA: VFIO_DEVICE_FEATURE, features
+ * DMA_LOGGING_START, _STOP and _REPORT.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +26,23 @@ static int by_address(const void *a, const void *b)
     return (x->address > y->address) - (x->address < y->address);
 }
 
+/* Those that touch each other become one. */
+static void join(struct kernel_device *k)
+{
+    size_t last = 0;
+
+    qsort(k->ranges, k->num_ranges, sizeof(*k->ranges), by_address);
+    for (size_t i = 1; i < k->num_ranges; i++) {
+        struct device_range *to = &k->ranges[last];
+
+        if (to->address + to->length == k->ranges[i].address)
+            to->length += k->ranges[i].length;
+        else
+            k->ranges[++last] = k->ranges[i];
+    }
+    k->num_ranges = k->num_ranges > 0 ? last + 1 : 0;
+}
+
 /* Too many: all from the first byte to the last.  What is not mapped in
  * between nobody can write. */
 static void cover(struct kernel_device *k)
@@ -35,23 +53,33 @@ static void cover(struct kernel_device *k)
     k->num_ranges = 1;
 }
 
+static int set_ranges(struct kernel_device *k,
+                      const struct device_range *ranges, size_t n)
+{
+    free(k->ranges);
+    k->num_ranges = 0;
+    k->ranges = calloc(n + 1, sizeof(*k->ranges));
+    if (k->ranges == NULL)
+        return -ENOMEM;
+    if (n > 0)
+        memcpy(k->ranges, ranges, n * sizeof(*k->ranges));
+    k->num_ranges = n;
+    join(k);
+    if (k->num_ranges > LOG_RANGES_MAX)
+        cover(k);
+    return 0;
+}
+
 int log_start(struct kernel_device *k, const struct device_call *call)
 {
     struct {
         struct uapi_feature feature;
         struct uapi_log_control control;
     } arg = { .control.page_size = LOG_PAGE_SIZE };
+    int ret = set_ranges(k, call->ranges, call->num_ranges);
 
-    free(k->ranges);
-    k->ranges = calloc(call->num_ranges + 1, sizeof(*k->ranges));
-    if (k->ranges == NULL)
-        return -ENOMEM;
-    if (call->num_ranges > 0)
-        memcpy(k->ranges, call->ranges, call->num_ranges * sizeof(*k->ranges));
-    k->num_ranges = call->num_ranges;
-    qsort(k->ranges, k->num_ranges, sizeof(*k->ranges), by_address);
-    if (k->num_ranges > LOG_RANGES_MAX)
-        cover(k);
+    if (ret < 0)
+        return ret;
     /* struct device_range is the kernel's. */
     arg.control.num_ranges = (uint32_t)k->num_ranges;
     arg.control.ranges = (uintptr_t)k->ranges;

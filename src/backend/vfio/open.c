@@ -17,6 +17,7 @@
 #include "backend/vfio/kernel.h"
 #include "protocol/iommufd-uapi.h"
 #include "util/error.h"
+#include "util/ioctl.h"
 
 /* @root/@path, of which @name is the last part. */
 static int open_file(const struct kernel_address *a, const char *path,
@@ -43,12 +44,12 @@ static int attach(struct kernel_device *k)
 {
     struct uapi_ioas_alloc alloc = { .size = sizeof(alloc) };
     struct uapi_attach_iommufd attach = { .argsz = sizeof(attach) };
-    int ret = kernel_ioctl(k->iommu_fd, UAPI_IOAS_ALLOC, &alloc);
+    int ret = ioctl_retry(k->iommu_fd, UAPI_IOAS_ALLOC, &alloc);
 
     if (ret < 0)
         return ret;
     attach.pt_id = k->ioas_id = alloc.ioas_id;
-    return kernel_ioctl(k->fd, UAPI_DEVICE_ATTACH_IOMMUFD, &attach);
+    return ioctl_retry(k->fd, UAPI_DEVICE_ATTACH_IOMMUFD, &attach);
 }
 
 static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
@@ -64,7 +65,7 @@ static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
     if (ret < 0)
         return refuse(a, ret, "cannot open /dev/iommu", err);
     bind.iommufd = k->iommu_fd;
-    ret = kernel_ioctl(k->fd, UAPI_DEVICE_BIND_IOMMUFD, &bind);
+    ret = ioctl_retry(k->fd, UAPI_DEVICE_BIND_IOMMUFD, &bind);
     if (ret < 0)
         return refuse(a, ret, "cannot bind it to iommufd (is it in use?)", err);
     ret = attach(k);
@@ -91,7 +92,7 @@ static int check_group(const struct kernel_device *k,
 {
     struct uapi_group_status status = { .argsz = sizeof(status) };
     char others[200];
-    int ret = kernel_ioctl(k->group_fd, UAPI_GROUP_GET_STATUS, &status);
+    int ret = ioctl_retry(k->group_fd, UAPI_GROUP_GET_STATUS, &status);
 
     if (ret < 0)
         return refuse(a, ret, "cannot ask its group", err);
@@ -107,12 +108,12 @@ static int check_group(const struct kernel_device *k,
 static int join_container(const struct kernel_device *k)
 {
     int fd = k->iommu_fd;
-    int ret = kernel_ioctl(k->group_fd, UAPI_GROUP_SET_CONTAINER, &fd);
+    int ret = ioctl_retry(k->group_fd, UAPI_GROUP_SET_CONTAINER, &fd);
 
     /* Its argument is a number, not a place. */
     return ret < 0 ? ret
-                   : kernel_ioctl(k->iommu_fd, UAPI_SET_IOMMU,
-                                  (void *)(uintptr_t)UAPI_TYPE1V2_IOMMU);
+                   : ioctl_retry(k->iommu_fd, UAPI_SET_IOMMU,
+                                 (void *)(uintptr_t)UAPI_TYPE1V2_IOMMU);
 }
 
 static int open_group(struct kernel_device *k, const struct kernel_address *a,
@@ -139,8 +140,8 @@ static int open_group(struct kernel_device *k, const struct kernel_address *a,
     ret = join_container(k);
     if (ret < 0)
         return refuse(a, ret, "its group cannot join a type 1 container", err);
-    k->fd = ret = kernel_ioctl(k->group_fd, UAPI_GROUP_GET_DEVICE_FD,
-                               (void *)(uintptr_t)a->name);
+    k->fd = ret = ioctl_retry(k->group_fd, UAPI_GROUP_GET_DEVICE_FD,
+                              (void *)(uintptr_t)a->name);
     return ret < 0 ? refuse(a, ret, "its group does not give it out", err) : 0;
 }
 
@@ -206,6 +207,18 @@ int vfm_device_open_vfio(const char *address, struct vfm_device **devp,
                          struct vfm_error *err)
 {
     return kernel_open("", address, devp, err);
+}
+
+int kernel_open_for_log(int fd, const char *name, struct vfm_device **devp,
+                        struct vfm_error *err)
+{
+    struct kernel_device *k = new_device(name);
+
+    if (k == NULL)
+        return error_set(err, -ENOMEM, "%s: out of memory", name);
+    k->fd = fd;
+    *devp = k->dev;
+    return 0;
 }
 
 int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,

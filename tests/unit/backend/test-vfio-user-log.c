@@ -114,7 +114,7 @@ static int begin(void **state)
     assert_int_equal(vfm_vfio_user_dma_map(dev, FIRST, 100 * PAGE, fd, 0,
                                            VFM_DMA_READ | VFM_DMA_WRITE, NULL),
                      0);
-    assert_int_equal(dirty_tracker_new_device(dev, &tracker, NULL), 0);
+    assert_int_equal(dirty_tracker_new_device(dev, false, &tracker, NULL), 0);
     assert_int_equal(vfm_dirty_sink_new(ranges, 2, &sink, NULL), 0);
     return 0;
 }

@@ -350,7 +350,7 @@ static void its_log_is_a_tracker(void **state)
 
     (void)state;
     assert_int_equal(vfm_dirty_sink_new(ranges, 2, &sink, &err), 0);
-    assert_int_equal(dirty_tracker_new_device(dev, &tracker, &err), 0);
+    assert_int_equal(dirty_tracker_new_device(dev, false, &tracker, &err), 0);
     assert_int_equal(vfm_dirty_tracker_start(tracker, ranges, 2, &err), 0);
     assert_int_equal(kdev.num_ranges, 2);
     assert_int_equal(vfm_dirty_tracker_report(tracker, sink, &err), 0);
