@@ -14,13 +14,14 @@
 #include "util/ioctl.h"
 
 /* A state that opens a session brings its descriptor; one that keeps it brings
- * none. */
+ * none, and has its own time to begin to talk. */
 static int take_session(struct kernel_device *k, enum vfm_state from,
                         enum vfm_state to, int fd)
 {
     enum session before = state_session(from);
     enum session after = state_session(to);
 
+    k->blocked = false;
     if (after == before || after == SESSION_NONE) {
         if (fd >= 0)
             close(fd); /* nobody asked for it */
@@ -141,13 +142,20 @@ static const char *what_of(const struct device_call *call)
     return what[call->op];
 }
 
+/* What is not there has one number, whoever says so; and where the kernel did
+ * not get a lock, as for a reset, there is no answer to be waited for. */
+static int translate(int ret)
+{
+    if (ret == -ENOTTY)
+        return -EOPNOTSUPP;
+    return ret == -EAGAIN ? -EBUSY : ret;
+}
+
 static int describe(const struct kernel_device *k,
                     const struct device_call *call, int ret,
                     struct vfm_error *err)
 {
-    /* What is not there has one number, whoever says so. */
-    if (ret == -ENOTTY)
-        ret = -EOPNOTSUPP;
+    ret = translate(ret);
     if (call->op == DEVICE_SET_STATE)
         return error_set(err, ret, "%s: cannot go to %s: %s", k->dev->name,
                          vfm_state_name(call->state), strerror(-ret));
@@ -183,7 +191,7 @@ static int access_region(struct vfm_device *dev, bool write, uint32_t region,
                          struct vfm_error *err)
 {
     struct kernel_device *k = kernel_of(dev);
-    int ret = kernel_access(k, write, region, offset, buf, len);
+    int ret = translate(kernel_access(k, write, region, offset, buf, len));
 
     if (ret < 0)
         return error_set(err, ret, "%s: cannot %s region %u at 0x%llx: %s",

@@ -82,7 +82,8 @@ static ssize_t read_more(struct kernel_device *k)
 }
 
 /* Fills the buffer.  What it says at the end stays; but before STOP_COPY
- * nothing is one, whether a driver says so by ENOMSG or, as some do, by 0. */
+ * nothing is one, whether a driver says so by ENOMSG or, as some do, by 0.  In
+ * STOP_COPY it is ENOMSG that makes no sense. */
 static ssize_t fill(struct kernel_device *k, struct vfm_error *err)
 {
     ssize_t n = get_buffer(k);
@@ -94,7 +95,9 @@ static ssize_t fill(struct kernel_device *k, struct vfm_error *err)
     k->blocked = false;
     k->at = 0;
     k->len = n > 0 ? (size_t)n : 0;
-    if (n == 0 && k->dev->state != VFM_STATE_STOP_COPY)
+    if (k->dev->state == VFM_STATE_STOP_COPY)
+        n = n == -ENOMSG ? -EPROTO : n;
+    else if (n == 0)
         n = -ENOMSG;
     if (n > 0 || n == -ENOMSG)
         return n;

@@ -364,6 +364,8 @@ static ssize_t save(void *buf, size_t size)
         kdev.busy--;
         return -EAGAIN;
     }
+    if (left == 0 && kdev.never_ends)
+        return -ENOMSG;
     if (left == 0)
         return is_pre_copy(kdev.state) && !kdev.ends_by_zero ? -ENOMSG : 0;
     if (size > left)
@@ -406,30 +408,42 @@ ssize_t __wrap_write(int fd, const void *buf, size_t size)
     return interrupts() ? -1 : answer(load(buf, size));
 }
 
-static uint8_t *config_at(int fd, size_t size, off_t offset)
+static uint8_t *config_at(size_t size, off_t offset)
 {
     uint64_t at =
         (uint64_t)offset - REGION_OFFSET(VFIO_PCI_CONFIG_REGION_INDEX);
 
-    (void)fd;
     assert_true(at + size <= kdev.config_size);
     return kdev.config + at;
 }
 
-ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t offset)
+static bool refuses_access(void)
 {
     if (interrupts())
+        return true;
+    if (kdev.fail_access == 0)
+        return false;
+    errno = -kdev.fail_access;
+    return true;
+}
+
+/* Regions are read in pieces if all else is, and written as they come. */
+ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t offset)
+{
+    (void)fd;
+    if (refuses_access())
         return -1;
     if (kdev.piece > 0 && size > kdev.piece)
         size = kdev.piece;
-    memcpy(buf, config_at(fd, size, offset), size);
+    memcpy(buf, config_at(size, offset), size);
     return (ssize_t)size;
 }
 
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t size, off_t offset)
 {
-    if (interrupts())
+    (void)fd;
+    if (refuses_access())
         return -1;
-    memcpy(config_at(fd, size, offset), buf, size);
+    memcpy(config_at(size, offset), buf, size);
     return (ssize_t)size;
 }

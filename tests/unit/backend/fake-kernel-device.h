@@ -34,6 +34,7 @@ struct kdev {
     size_t pre_copy_size; /* so much of it before it stops */
     size_t piece;         /* the most at once; 0: any */
     bool ends_by_zero;    /* in PRE_COPY, not by ENOMSG */
+    bool never_ends;      /* ENOMSG in STOP_COPY, too */
     unsigned int busy;    /* EAGAINs before data comes or is taken */
     uint8_t loaded[4096];
     size_t loaded_size;
@@ -41,6 +42,7 @@ struct kdev {
     unsigned long fail_request; /* answered with @fail, once */
     uint32_t fail_flags;        /* of the feature; 0: any */
     int fail;
+    int fail_access; /* of a region */
     int fail_read;
     int fail_write;
     unsigned int interrupts; /* EINTR first */

@@ -311,6 +311,62 @@ static void a_change_of_state_that_fails_is_told(void **state)
     go(VFM_STATE_STOP);
 }
 
+/* Where it means that it did not get a lock, and not that we shall ask again
+ * for the answer: that would be for ever. */
+static void a_driver_that_says_to_try_again_is_busy(void **state)
+{
+    uint8_t byte;
+
+    (void)state;
+    kdev.fail_request = VFIO_DEVICE_RESET;
+    kdev.fail = -EAGAIN;
+    assert_int_equal(vfm_device_reset(dev, &err), -EBUSY);
+    assert_string_equal(err.message,
+                        "nic: cannot reset: Device or resource busy");
+    assert_int_equal(vfm_device_reset(dev, &err), 0);
+    kdev.fail_request = VFIO_DEVICE_FEATURE;
+    kdev.fail_flags = UAPI_FEATURE_SET | UAPI_FEATURE_DEVICE_STATE;
+    kdev.fail = -EAGAIN;
+    assert_int_equal(vfm_device_set_state(dev, VFM_STATE_STOP, &err), -EBUSY);
+    kdev.fail_access = -EAGAIN;
+    assert_int_equal(vfm_device_region_read(dev, 7, 0, &byte, 1, &err), -EBUSY);
+    assert_int_equal(vfm_device_region_write(dev, 7, 0, &byte, 1, &err),
+                     -EBUSY);
+}
+
+/* It is the end of what there is for now, and of a state there is no more. */
+static void a_state_that_has_no_end_is_an_error(void **state)
+{
+    uint8_t buf[4000];
+    size_t have = 0;
+
+    (void)state;
+    kdev.never_ends = true;
+    go(VFM_STATE_STOP_COPY);
+    assert_int_equal(read_all(buf, sizeof(buf), &have), -EPROTO);
+    assert_int_equal(have, sizeof(state_bytes));
+    assert_string_equal(err.message,
+                        "nic: cannot read its state: Protocol error");
+    assert_int_equal(read_all(buf, sizeof(buf), &have), -EPROTO);
+}
+
+/* The time that it has for an answer begins anew when it has stopped. */
+static void a_stop_begins_the_wait_for_data_anew(void **state)
+{
+    struct pollfd fds[DEVICE_MAX_FDS];
+    const void *data;
+    int64_t deadline;
+
+    (void)state;
+    go(VFM_STATE_PRE_COPY);
+    kdev.busy = 1;
+    assert_int_equal(device_peek(dev, &data, &err), -EAGAIN);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 1);
+    go(VFM_STATE_STOP_COPY);
+    assert_int_equal(device_wait_fds(dev, fds, &deadline), 0);
+    assert_int_equal(deadline, CLOCK_NEVER);
+}
+
 static void a_device_out_of_order_is_reset(void **state)
 {
     (void)state;
@@ -414,6 +470,9 @@ int main(void)
         TEST(flags_are_valid_if_they_were_asked_for),
         TEST(a_target_stops_on_no_way),
         TEST(a_change_of_state_that_fails_is_told),
+        TEST(a_driver_that_says_to_try_again_is_busy),
+        TEST(a_state_that_has_no_end_is_an_error),
+        TEST(a_stop_begins_the_wait_for_data_anew),
         TEST(a_device_out_of_order_is_reset),
         TEST(regions_are_read_and_written),
         TEST(its_log_is_a_tracker),
