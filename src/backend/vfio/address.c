@@ -4,6 +4,7 @@
  * Where a device is: what sysfs tells of a PCI address, an mdev's UUID or a
  * character device.
  */
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -15,7 +16,32 @@
 #include "backend/vfio/kernel.h"
 #include "util/error.h"
 
-#define CDEV_FOLDER "/dev/vfio/devices/"
+#define CDEV_FOLDER  "/dev/vfio/devices/"
+#define CDEV_PREFIX  "vfio"
+#define CDEV_DIGITS  10
+
+/* An UUID's, and more than a PCI address has. */
+#define NAME_MAX_LEN 36
+
+static int is_entry(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
+
+int address_scan(const char *folder, struct dirent ***names)
+{
+    int count = scandir(folder, names, is_entry, alphasort);
+
+    return count < 0 ? -errno : count;
+}
+
+void address_free_names(struct dirent **names, int count)
+{
+    for (int i = 0; i < count; i++)
+        free(names[i]);
+    if (count >= 0)
+        free(names);
+}
 
 /* The last part of where the link @folder/@name leads, or an empty text. */
 static void read_link(const char *folder, const char *name, char *text,
@@ -39,18 +65,15 @@ static void read_link(const char *folder, const char *name, char *text,
 /* "vfioN", the only entry of the folder vfio-dev. */
 static void find_cdev(struct kernel_address *a)
 {
+    struct dirent **names;
     char path[600];
-    struct dirent *entry;
-    DIR *dir;
+    int count;
 
     snprintf(path, sizeof(path), "%s/vfio-dev", a->folder);
-    dir = opendir(path);
-    if (dir == NULL)
-        return;
-    while ((entry = readdir(dir)) != NULL)
-        if (strncmp(entry->d_name, "vfio", 4) == 0)
-            snprintf(a->cdev, sizeof(a->cdev), "%.60s", entry->d_name);
-    closedir(dir);
+    count = address_scan(path, &names);
+    if (count > 0)
+        snprintf(a->cdev, sizeof(a->cdev), "%.60s", names[0]->d_name);
+    address_free_names(names, count);
 }
 
 static void learn(struct kernel_address *a)
@@ -82,27 +105,55 @@ static bool exists_as_cdev(const char *cdev, struct kernel_address *a)
     return a->name[0] != '\0';
 }
 
+static bool is_cdev(const char *name)
+{
+    const char *digits = name + strlen(CDEV_PREFIX);
+
+    return strncmp(name, CDEV_PREFIX, strlen(CDEV_PREFIX)) == 0 &&
+           *digits != '\0' && strlen(digits) <= CDEV_DIGITS &&
+           digits[strspn(digits, "0123456789")] == '\0';
+}
+
+/* What a PCI address and an UUID are written with: nothing that leads to
+ * another folder. */
+static bool is_name(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len > 0 && len <= NAME_MAX_LEN && isxdigit((unsigned char)*name) &&
+           strspn(name, "0123456789abcdefABCDEF:.-") == len;
+}
+
+/* Returns whether there is such a device, or -EINVAL: none can be. */
+static int locate(const char *text, struct kernel_address *a)
+{
+    size_t prefix = strlen(CDEV_FOLDER);
+
+    if (strncmp(text, CDEV_FOLDER, prefix) == 0)
+        return is_cdev(text + prefix) ? exists_as_cdev(text + prefix, a)
+                                      : -EINVAL;
+    if (!is_name(text))
+        return -EINVAL;
+    /* The kernel writes them small. */
+    for (size_t i = 0; text[i] != '\0'; i++)
+        a->name[i] = (char)tolower((unsigned char)text[i]);
+    if (exists("pci", a->name, a))
+        return true;
+    return a->is_mediated = exists("mdev", a->name, a);
+}
+
 int address_find(const char *root, const char *text, struct kernel_address *a,
                  struct vfm_error *err)
 {
-    size_t prefix = strlen(CDEV_FOLDER);
-    bool found;
+    int found;
 
     *a = (struct kernel_address){ .root = root, .group = -1 };
-    if (strncmp(text, CDEV_FOLDER, prefix) == 0) {
-        found = exists_as_cdev(text + prefix, a);
-    } else {
-        if (text[0] == '\0' || strchr(text, '/') != NULL ||
-            strlen(text) >= sizeof(a->name))
-            return error_set(err, -EINVAL,
-                             "%.80s: names no device: a PCI address, an mdev's "
-                             "UUID or " CDEV_FOLDER "vfioN",
-                             text);
-        snprintf(a->name, sizeof(a->name), "%s", text);
-        found = exists("pci", text, a);
-        if (!found)
-            found = a->is_mediated = exists("mdev", text, a);
-    }
+    found = locate(text, a);
+    if (found < 0)
+        return error_set(err, found,
+                         "%.80s: names no device: a PCI address, an mdev's "
+                         "UUID or " CDEV_FOLDER "vfioN",
+                         text);
     if (!found)
         return error_set(err, -ENODEV,
                          "%.80s: there is no such device on the PCI bus or "

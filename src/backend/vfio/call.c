@@ -219,7 +219,7 @@ static void close_device(struct vfm_device *dev)
     struct kernel_device *k = kernel_of(dev);
 
     data_end(dev);
-    if (k->owns_fd)
+    if (k->owns_fd && k->fd >= 0)
         close(k->fd);
     if (k->group_fd >= 0)
         close(k->group_fd);

@@ -4,9 +4,7 @@
  * The other devices of a group: the kernel gives out none of a group's devices
  * while it uses one itself.
  */
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "backend/vfio/kernel.h"
@@ -24,11 +22,6 @@ static void append(char *text, size_t size, const struct kernel_address *other)
              other->name, other->driver);
 }
 
-static int is_name(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
-
 void group_name_others(const struct kernel_address *a, char *text, size_t size)
 {
     struct kernel_address other;
@@ -38,13 +31,10 @@ void group_name_others(const struct kernel_address *a, char *text, size_t size)
 
     *text = '\0';
     snprintf(path, sizeof(path), "%s/iommu_group/devices", a->folder);
-    count = scandir(path, &names, is_name, alphasort);
-    for (int i = 0; i < count; i++) {
+    count = address_scan(path, &names);
+    for (int i = 0; i < count; i++)
         if (address_find(a->root, names[i]->d_name, &other, NULL) == 0 &&
             is_in_use(&other))
             append(text, size, &other);
-        free(names[i]);
-    }
-    if (count >= 0)
-        free(names);
+    address_free_names(names, count);
 }

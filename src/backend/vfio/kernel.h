@@ -19,6 +19,8 @@
  * for what a driver does within an ioctl().
  */
 
+#include <dirent.h>
+
 #include <vfmig/vfio.h>
 
 #include "device/device.h"
@@ -116,6 +118,11 @@ int address_find(const char *root, const char *text,
  * caller's: nothing else is asked. */
 int kernel_open_for_log(int fd, const char *name, struct vfm_device **devp,
                         struct vfm_error *err);
+
+/* The entries of @folder, sorted, without hidden ones.  Returns how many, for
+ * address_free_names() in any case, or a negative errno value. */
+int address_scan(const char *folder, struct dirent ***names);
+void address_free_names(struct dirent **names, int count);
 
 /* vfm_device_open_vfio() in another file system. */
 int kernel_open(const char *root, const char *text, struct vfm_device **devp,

@@ -3,10 +3,8 @@
 /*
  * All devices that a VFIO driver has, by what sysfs and debugfs tell.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "backend/vfio/kernel.h"
@@ -52,11 +50,6 @@ static int tell(const char *root, const char *name, vfm_vfio_each_fn *each,
     return each(opaque, &entry);
 }
 
-static int is_name(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
-
 static int each_on_bus(const char *root, const char *bus,
                        vfm_vfio_each_fn *each, void *opaque)
 {
@@ -66,15 +59,12 @@ static int each_on_bus(const char *root, const char *bus,
     int count;
 
     snprintf(path, sizeof(path), "%.300s/sys/bus/%s/devices", root, bus);
-    count = scandir(path, &names, is_name, alphasort);
+    count = address_scan(path, &names);
     if (count < 0)
-        return errno == ENOMEM ? -ENOMEM : 0; /* no such bus: no device */
-    for (int i = 0; i < count; i++) {
-        if (ret == 0)
-            ret = tell(root, names[i]->d_name, each, opaque);
-        free(names[i]);
-    }
-    free(names);
+        return count == -ENOMEM ? count : 0; /* no such bus: no device */
+    for (int i = 0; ret == 0 && i < count; i++)
+        ret = tell(root, names[i]->d_name, each, opaque);
+    address_free_names(names, count);
     return ret;
 }
 

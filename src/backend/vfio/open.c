@@ -38,6 +38,28 @@ static int refuse(const struct kernel_address *a, int ret, const char *what,
     return error_set(err, ret, "%s: %s: %s", a->name, what, strerror(-ret));
 }
 
+/* What to do about it, where the number is not enough. */
+static const char *hint(int ret)
+{
+    switch (ret) {
+    case -EBUSY:
+        return " (somebody else has it open)";
+    case -ENOENT:
+        return " (are the modules of VFIO loaded, and /dev/vfio there?)";
+    case -EACCES:
+        return " (are you root?)";
+    default:
+        return "";
+    }
+}
+
+static int refuse_open(const struct kernel_address *a, int ret,
+                       const char *what, struct vfm_error *err)
+{
+    return error_set(err, ret, "%s: cannot open %s: %s%s", a->name, what,
+                     strerror(-ret), hint(ret));
+}
+
 /* ------------------------------------------------- cdev and iommufd */
 
 static int attach(struct kernel_device *k)
@@ -60,16 +82,24 @@ static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
 
     k->fd = ret = open_file(a, "vfio/devices/", a->cdev);
     if (ret < 0)
-        return refuse(a, ret, "cannot open its character device", err);
+        return refuse_open(a, ret, "its character device", err);
     k->iommu_fd = ret = open_file(a, "iommu", "");
     if (ret < 0)
-        return refuse(a, ret, "cannot open /dev/iommu", err);
+        return refuse_open(a, ret, "/dev/iommu", err);
     bind.iommufd = k->iommu_fd;
     ret = ioctl_retry(k->fd, UAPI_DEVICE_BIND_IOMMUFD, &bind);
     if (ret < 0)
         return refuse(a, ret, "cannot bind it to iommufd (is it in use?)", err);
     ret = attach(k);
     return ret < 0 ? refuse(a, ret, "cannot attach it to an IOAS", err) : 0;
+}
+
+static int no_group(const struct kernel_address *a, struct vfm_error *err)
+{
+    return error_set(err, -ENODEV,
+                     "%s: is in no IOMMU group: there is no IOMMU, or it is "
+                     "switched off",
+                     a->name);
 }
 
 static int no_driver(const struct kernel_address *a, struct vfm_error *err)
@@ -127,16 +157,13 @@ static int open_group(struct kernel_device *k, const struct kernel_address *a,
     if (ret == -ENOENT && !address_is_vfio(a))
         return no_driver(a, err);
     if (ret < 0)
-        return refuse(a, ret, "cannot open its group (is it in use?)", err);
+        return refuse_open(a, ret, "its group", err);
     ret = check_group(k, a, err);
     if (ret < 0)
         return ret;
     k->iommu_fd = ret = open_file(a, "vfio/vfio", "");
     if (ret < 0)
-        return refuse(a, ret,
-                      "cannot open a container (is vfio_iommu_type1 "
-                      "loaded?)",
-                      err);
+        return refuse_open(a, ret, "a container", err);
     ret = join_container(k);
     if (ret < 0)
         return refuse(a, ret, "its group cannot join a type 1 container", err);
@@ -152,8 +179,10 @@ static int open_address(struct kernel_device *k, const struct kernel_address *a,
 {
     if (address_has_iommufd(a))
         return open_cdev(k, a, err);
-    if (a->group < 0 || a->driver[0] == '\0')
+    if (a->driver[0] == '\0' || (a->group < 0 && !address_is_vfio(a)))
         return no_driver(a, err);
+    if (a->group < 0)
+        return no_group(a, err);
     return open_group(k, a, err);
 }
 

@@ -131,8 +131,51 @@ static void what_is_not_there_is_said(void **state)
     does_not_open(UUID, -ENODEV, "there is no such device");
     does_not_open("/dev/vfio/devices/vfio4", -ENODEV,
                   "there is no such device");
-    does_not_open("", -EINVAL, "names no device");
-    does_not_open("..", -ENODEV, "has no driver");
+}
+
+/* Nor is anything looked at that it may lead to. */
+static void what_names_no_device_is_refused(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        ".",
+        "..",
+        "/",
+        "...",
+        "-1",
+        "0000:3b:00.2/",
+        " 0000:3b:00.2",
+        "0000:3b:00.2\n",
+        "vfio3",
+        "/dev/vfio/7",
+        "/dev/vfio/devices/",
+        "/dev/vfio/devices/.",
+        "/dev/vfio/devices/vfio",
+        "/dev/vfio/devices/vfio-3",
+        "/dev/vfio/devices/vfio3 ",
+        "/dev/vfio/devices/vfio3/",
+        "/dev/vfio/devices/../vfio-dev/vfio3",
+        "/dev/vfio/devices/vfio33333333333",
+        UUID "0",
+    };
+    char text[5000];
+
+    (void)state;
+    make_cdev();
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        does_not_open(bad[i], -EINVAL, "names no device");
+    memset(text, '7', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    does_not_open(text, -EINVAL, "names no device");
+    memcpy(text, "/dev/vfio/devices/vfio", 22);
+    does_not_open(text, -EINVAL, "names no device");
+}
+
+static void addresses_may_be_written_large(void **state)
+{
+    (void)state;
+    make_cdev();
+    opens("0000:3B:00.2");
 }
 
 static void a_device_without_a_driver_of_vfio_is_said_to_be(void **state)
@@ -142,7 +185,7 @@ static void a_device_without_a_driver_of_vfio_is_said_to_be(void **state)
     unlink(sysfs_at("dev/vfio/7"));
     does_not_open("0000:3b:00.1", -ENODEV, "its driver ahci is none of VFIO's");
     unlink(sysfs_at("sys/bus/pci/devices/" BDF "/iommu_group"));
-    does_not_open(BDF, -ENODEV, "its driver vfio-pci is none of VFIO's");
+    does_not_open(BDF, -ENODEV, "is in no IOMMU group");
     unlink(sysfs_at("sys/bus/pci/devices/" BDF "/driver"));
     does_not_open(BDF, -ENODEV, "has no driver: bind it to vfio-pci");
 }
@@ -191,6 +234,15 @@ static void every_step_to_a_group_may_fail(void **state)
     does_not_open(BDF, -ENOENT, "cannot open its group");
 }
 
+static void what_cannot_be_opened_comes_with_what_to_do(void **state)
+{
+    (void)state;
+    unlink(sysfs_at("dev/vfio/7"));
+    does_not_open(BDF, -ENOENT, "(are the modules of VFIO loaded,");
+    sysfs_make_folder("dev/vfio/7");
+    does_not_open(BDF, -EISDIR, "cannot open its group: Is a directory");
+}
+
 static void every_step_to_a_cdev_may_fail(void **state)
 {
     (void)state;
@@ -212,6 +264,9 @@ int main(void)
         TEST(a_character_device_is_one),
         TEST(without_iommufd_the_group_will_do),
         TEST(what_is_not_there_is_said),
+        TEST(what_names_no_device_is_refused),
+        TEST(addresses_may_be_written_large),
+        TEST(what_cannot_be_opened_comes_with_what_to_do),
         TEST(a_device_without_a_driver_of_vfio_is_said_to_be),
         TEST(a_group_that_others_use_is_said_to_be),
         TEST(every_step_to_a_group_may_fail),
