@@ -12,6 +12,8 @@
  * it, and -ETIMEDOUT comes only from a session's data.
  */
 
+#include <stdbool.h>
+
 #include <vfmig/device.h>
 #include <vfmig/error.h>
 
@@ -27,7 +29,10 @@ extern "C" {
  * has its devices open already.
  *
  * Returns 0 and the device in *@devp.
- *   -ENODEV   there is none, or it is bound to no VFIO driver
+ *   -EINVAL   @address is none
+ *   -ENODEV   there is no such device, it is bound to no VFIO driver, or is in
+ *             no IOMMU group
+ *   -ENOENT   VFIO's modules are not loaded
  *   -EBUSY    somebody has it open
  *   -EPERM    its group holds devices that the kernel still uses
  *   others    what the kernel answered
@@ -61,10 +66,11 @@ int vfm_vfio_each(vfm_vfio_each_fn *each, void *opaque, struct vfm_error *err);
  * Makes a handle for the device that the caller has open as @fd: from
  * VFIO_GROUP_GET_DEVICE_FD, or a character device that was bound to an
  * iommufd.  The descriptor stays the caller's, must outlive the handle, and may
- * be used beside it for everything but the migration.  @name is what messages
- * call it.
+ * be used beside it for everything but the migration.  @name appears in
+ * messages and is copied; NULL stands for "vfio".
  *
- * Returns 0 and the device in *@devp, or what the kernel answered.
+ * Returns 0 and the device in *@devp, or what the kernel answered: -ENOTTY or
+ * -EINVAL of a descriptor that is no VFIO device's.
  */
 int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,
                             struct vfm_error *err);

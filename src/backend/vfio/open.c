@@ -253,9 +253,12 @@ int kernel_open_for_log(int fd, const char *name, struct vfm_device **devp,
 int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,
                             struct vfm_error *err)
 {
-    struct kernel_device *k = new_device(name);
+    struct kernel_device *k;
 
     *devp = NULL;
+    if (name == NULL)
+        name = kernel_ops.name;
+    k = new_device(name);
     if (k == NULL)
         return error_set(err, -ENOMEM, "%s: out of memory", name);
     k->fd = fd;

@@ -43,6 +43,7 @@ void kdev_start(void)
     kdev.fd = memfd_create("device", MFD_CLOEXEC);
     assert_true(kdev.fd >= 0);
     kdev.session_fd = -1;
+    kdev.real_fd = -2;
     kdev.is_viable = true;
     kdev.migration = 7;
     kdev.state = VFIO_DEVICE_STATE_RUNNING;
@@ -328,6 +329,7 @@ static bool interrupts(void)
 /* ------------------------------------------- the linker's names */
 
 int __wrap_ioctl(int fd, unsigned long request, void *arg);
+int __real_ioctl(int fd, unsigned long request, void *arg);
 ssize_t __wrap_read(int fd, void *buf, size_t size);
 ssize_t __wrap_write(int fd, const void *buf, size_t size);
 ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t offset);
@@ -337,6 +339,8 @@ ssize_t __real_write(int fd, const void *buf, size_t size);
 
 int __wrap_ioctl(int fd, unsigned long request, void *arg)
 {
+    if (fd == kdev.real_fd)
+        return __real_ioctl(fd, request, arg);
     kdev.ioctls++;
     if (interrupts())
         return -1;

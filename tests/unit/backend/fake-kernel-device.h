@@ -16,6 +16,7 @@
 
 struct kdev {
     int fd;         /* what is given to the library */
+    int real_fd;    /* one that the real kernel answers for; -2: none */
     int session_fd; /* what the library was given; -1: no session */
 
     uint64_t migration; /* VFIO_MIGRATION_*; 0: no such feature */

@@ -154,6 +154,30 @@ static void what_is_no_device_is_refused(void **state)
                         "for device");
 }
 
+/* Other descriptors are the real kernel's. */
+static void descriptors_that_are_no_devices_are_refused(void **state)
+{
+    int ends[2];
+    struct vfm_device *none;
+    struct vfm_dirty_tracker *tracker;
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    for (int i = -1; i < 2; i++) {
+        int fd = i < 0 ? -1 : ends[i];
+        int code = i < 0 ? -EBADF : -ENOTTY;
+
+        kdev.real_fd = fd;
+        assert_int_equal(vfm_device_open_vfio_fd(fd, "x", &none, &err), code);
+        assert_null(none);
+        assert_int_equal(vfm_device_open_vfio_fd(fd, NULL, &none, &err), code);
+        assert_memory_equal(err.message, "vfio: is no VFIO device", 23);
+        assert_int_equal(vfm_dirty_tracker_new_vfio(fd, &tracker, &err), code);
+        assert_null(tracker);
+    }
+    assert_true(close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
 static void a_state_is_saved(void **state)
 {
     uint8_t buf[4000];
@@ -460,6 +484,7 @@ int main(void)
         TEST(a_device_that_cannot_migrate_is_opened_all_the_same),
         TEST(config_space_that_is_short_is_read_as_far_as_it_goes),
         TEST(what_is_no_device_is_refused),
+        TEST(descriptors_that_are_no_devices_are_refused),
         TEST(a_state_is_saved),
         TEST(an_end_in_pre_copy_is_none),
         TEST(a_state_is_loaded),
