@@ -42,7 +42,7 @@ void kdev_start(void)
     memset(&kdev, 0, sizeof(kdev));
     kdev.fd = memfd_create("device", MFD_CLOEXEC);
     assert_true(kdev.fd >= 0);
-    kdev.session_fd = -1;
+    kdev.session_fd = kdev.given_fd = -1;
     kdev.real_fd = -2;
     kdev.is_viable = true;
     kdev.migration = 7;
@@ -120,53 +120,92 @@ static int probe(uint32_t number)
     }
 }
 
+/* What each feature answers, its argument being as large as it should. */
+static int migration_feature(struct vfio_device_feature *f)
+{
+    if (kdev.migration == 0)
+        return -ENOTTY;
+    assert_int_equal(f->argsz, sizeof(*f) + sizeof(kdev.migration));
+    memcpy(f->data, &kdev.migration, sizeof(kdev.migration));
+    return 0;
+}
+
+static int state_feature(struct vfio_device_feature *f)
+{
+    struct vfio_device_feature_mig_state *state = (void *)f->data;
+
+    if (kdev.migration == 0)
+        return -ENOTTY;
+    assert_int_equal(f->argsz, sizeof(*f) + sizeof(*state));
+    if (f->flags & VFIO_DEVICE_FEATURE_SET)
+        return move(state);
+    state->device_state = kdev.state;
+    state->data_fd = -1;
+    return 0;
+}
+
+static int size_feature(struct vfio_device_feature *f)
+{
+    uint64_t left = kdev.size - kdev.at;
+
+    assert_int_equal(f->argsz, sizeof(*f) + sizeof(left));
+    memcpy(f->data, &left, sizeof(left));
+    return 0;
+}
+
+static int flags_feature(const struct vfio_device_feature *f)
+{
+    assert_int_equal(f->flags, VFIO_DEVICE_FEATURE_SET | PRECOPY_INFO_V2);
+    assert_int_equal(f->argsz, sizeof(*f));
+    assert_false(is_pre_copy(kdev.state));
+    kdev.flags_are_valid = kdev.has_flags;
+    return kdev.has_flags ? 0 : -ENOTTY;
+}
+
+static int start_feature(const struct vfio_device_feature *f)
+{
+    const struct vfio_device_feature_dma_logging_control *log =
+        (const void *)f->data;
+
+    assert_int_equal(f->argsz, sizeof(*f) + sizeof(*log));
+    kdev.num_ranges = log->num_ranges;
+    return log->num_ranges > 256 ? -E2BIG : 0;
+}
+
+static int report_feature(const struct vfio_device_feature *f)
+{
+    const struct vfio_device_feature_dma_logging_report *report =
+        (const void *)f->data;
+
+    assert_int_equal(f->argsz, sizeof(*f) + sizeof(*report));
+    if (kdev.num_ranges == 0)
+        return -EINVAL;
+    *(uint64_t *)(uintptr_t)report->bitmap |= 5;
+    return 0;
+}
+
 static int feature(struct vfio_device_feature *f)
 {
     uint32_t number = f->flags & VFIO_DEVICE_FEATURE_MASK;
-    struct vfio_device_feature_mig_state *state = (void *)f->data;
-    struct vfio_device_feature_dma_logging_control *log = (void *)f->data;
-    struct vfio_device_feature_dma_logging_report *report = (void *)f->data;
 
     if (f->flags & VFIO_DEVICE_FEATURE_PROBE)
         return probe(number);
     switch (number) {
     case VFIO_DEVICE_FEATURE_MIGRATION:
-        if (kdev.migration == 0)
-            return -ENOTTY;
-        assert_int_equal(f->argsz, sizeof(*f) + 8);
-        memcpy(f->data, &kdev.migration, sizeof(kdev.migration));
-        return 0;
+        return migration_feature(f);
     case VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE:
-        if (kdev.migration == 0)
-            return -ENOTTY;
-        assert_int_equal(f->argsz, sizeof(*f) + sizeof(*state));
-        if (f->flags & VFIO_DEVICE_FEATURE_SET)
-            return move(state);
-        state->device_state = kdev.state;
-        state->data_fd = -1;
-        return 0;
-    case MIG_DATA_SIZE: {
-        uint64_t left = kdev.size - kdev.at;
-
-        memcpy(f->data, &left, sizeof(left));
-        return 0;
-    }
+        return state_feature(f);
+    case MIG_DATA_SIZE:
+        return size_feature(f);
     case PRECOPY_INFO_V2:
-        assert_int_equal(f->flags, VFIO_DEVICE_FEATURE_SET | PRECOPY_INFO_V2);
-        assert_false(is_pre_copy(kdev.state));
-        kdev.flags_are_valid = kdev.has_flags;
-        return kdev.has_flags ? 0 : -ENOTTY;
+        return flags_feature(f);
     case VFIO_DEVICE_FEATURE_DMA_LOGGING_START:
-        kdev.num_ranges = log->num_ranges;
-        return log->num_ranges > 256 ? -E2BIG : 0;
+        return start_feature(f);
     case VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP:
         kdev.num_ranges = 0;
         return 0;
     case VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT:
-        if (kdev.num_ranges == 0)
-            return -EINVAL;
-        *(uint64_t *)(uintptr_t)report->bitmap |= 5;
-        return 0;
+        return report_feature(f);
     default:
         return -ENOTTY;
     }
@@ -249,6 +288,7 @@ static int group_ioctl(unsigned long request, void *arg)
 
     switch (request) {
     case VFIO_GROUP_GET_STATUS:
+        kdev.given_fd = -1; /* it has been closed */
         status->flags = kdev.is_viable ? VFIO_GROUP_FLAGS_VIABLE : 0;
         return 0;
     case VFIO_GROUP_SET_CONTAINER:
@@ -257,8 +297,8 @@ static int group_ioctl(unsigned long request, void *arg)
     case VFIO_GROUP_GET_DEVICE_FD:
         assert_string_equal(arg, "0000:3b:00.2");
         assert_true(kdev.has_iommu);
-        kdev.fd = dup(kdev.fd);
-        return kdev.fd;
+        kdev.given_fd = dup(kdev.fd);
+        return kdev.given_fd;
     default:
         return -ENOTTY;
     }
@@ -352,7 +392,7 @@ int __wrap_ioctl(int fd, unsigned long request, void *arg)
     }
     if (is_session(fd))
         return (int)answer(session_ioctl(request, arg));
-    if (fd != kdev.fd)
+    if (fd != kdev.fd && fd != kdev.given_fd)
         return (int)answer(open_ioctl(fd, request, arg));
     return (int)answer(device_ioctl(request, arg));
 }

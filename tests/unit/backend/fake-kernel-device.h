@@ -52,6 +52,7 @@ struct kdev {
      * an iommufd, as files of these names below any folder. */
     bool is_viable;
     int container_fd;
+    int given_fd; /* by the group */
     bool is_bound;
     bool has_iommu;
 

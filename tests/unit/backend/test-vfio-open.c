@@ -83,14 +83,9 @@ static void does_not_open(const char *text, int code, const char *says)
 
 static void a_device_is_opened_by_its_group(void **state)
 {
-    int device = kdev.fd;
-
     (void)state;
     opens(BDF);
     assert_true(kdev.has_iommu && !kdev.is_bound);
-    vfm_device_close(dev);
-    dev = NULL;
-    kdev.fd = device;
 }
 
 static void a_device_is_opened_by_iommufd(void **state)
@@ -112,16 +107,11 @@ static void a_character_device_is_one(void **state)
 /* A kernel with one and not the other. */
 static void without_iommufd_the_group_will_do(void **state)
 {
-    int device = kdev.fd;
-
     (void)state;
     make_cdev();
     unlink(sysfs_at("dev/iommu"));
     opens(BDF);
     assert_false(kdev.is_bound);
-    vfm_device_close(dev);
-    dev = NULL;
-    kdev.fd = device;
 }
 
 static void what_is_not_there_is_said(void **state)
@@ -219,15 +209,12 @@ static void fails_at(unsigned long request, int code, const char *says)
 
 static void every_step_to_a_group_may_fail(void **state)
 {
-    int device = kdev.fd;
-
     (void)state;
     fails_at(VFIO_GROUP_GET_STATUS, -EIO, "cannot ask its group");
     fails_at(VFIO_GROUP_SET_CONTAINER, -EBUSY, "cannot join");
     fails_at(VFIO_SET_IOMMU, -EPERM, "cannot join");
     fails_at(VFIO_GROUP_GET_DEVICE_FD, -ENODEV, "does not give it out");
     fails_at(VFIO_DEVICE_GET_INFO, -EIO, "is no VFIO device");
-    kdev.fd = device;
     unlink(sysfs_at("dev/vfio/vfio"));
     does_not_open(BDF, -ENOENT, "cannot open a container");
     unlink(sysfs_at("dev/vfio/7"));
