@@ -45,25 +45,31 @@ static inline int fact_open_file(const char *path)
     return fd;
 }
 
-/* The device with this mdev UUID or PCI address, in a container, by its group:
- * every kernel with VFIO has these. */
-static inline int fact_open_in(int container, const char *address)
+/* The file of the group of the device with this mdev UUID or PCI address. */
+static inline void fact_find_group(const char *address, char *path, size_t size)
 {
     const char *const buses[] = { "mdev", "pci" };
     char link[512];
-    char path[600];
     ssize_t n = -1;
-    int group;
-    int fd;
 
     for (int i = 0; n < 0 && i < 2; i++) {
-        snprintf(path, sizeof(path), "/sys/bus/%s/devices/%.100s/iommu_group",
-                 buses[i], address);
+        snprintf(path, size, "/sys/bus/%s/devices/%.100s/iommu_group", buses[i],
+                 address);
         n = readlink(path, link, sizeof(link) - 1);
     }
     fact_check(n > 0, "there is no such device with a group");
     link[n] = '\0';
-    snprintf(path, sizeof(path), "/dev/vfio%s", strrchr(link, '/'));
+    snprintf(path, size, "/dev/vfio%s", strrchr(link, '/'));
+}
+
+/* The device in a container, by its group: every kernel with VFIO has these. */
+static inline int fact_open_in(int container, const char *address)
+{
+    char path[600];
+    int group;
+    int fd;
+
+    fact_find_group(address, path, sizeof(path));
     group = fact_open_file(path);
     if (ioctl(group, UAPI_GROUP_SET_CONTAINER, &container) < 0 ||
         ioctl(container, UAPI_SET_IOMMU, UAPI_TYPE1V2_IOMMU) < 0)

@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A load without all of its data fails on the way out of RESUMING, the device
- * stays there, and a reset brings it back.
+ * A load without all of its data fails on the way out of RESUMING, and a reset
+ * brings the device back.
  */
 #include "fact.h"
 
