@@ -29,7 +29,8 @@ fetch()
     shift
 
     debs=$(mktemp -d "$cache/debs.XXXXXX")
-    (cd "$debs" && apt-get -qq -o APT::Sandbox::User=root download "$@") ||
+    (cd "$debs" &&
+        timeout 600 apt-get -qq -o APT::Sandbox::User=root download "$@") ||
         die "cannot download $*"
     for deb in "$debs"/*.deb; do
         dpkg-deb -x "$deb" "$folder"
@@ -121,8 +122,7 @@ need_kernel()
         # In a shell of its own: "set -e" does nothing where a failure is
         # asked for.
         (build_kernel "$version" "$kernel") >"$cache/build.log" 2>&1
-        if [ ! -e "$kernel/rebuilt/mtty.ko" ] || [ ! -e "$kernel/stock/mtty.ko" ]
-        then
+        if [ $? -ne 0 ]; then
             tail -n 30 "$cache/build.log" >&2
             die "the modules for $version cannot be built"
         fi

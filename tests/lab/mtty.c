@@ -27,6 +27,9 @@
 #define MCR_LOOP     0x10
 #define LSR_READY    0x01
 
+/* Who reads them and finds others has not failed. */
+#define EXIT_DIFFERS 3
+
 #define FIFO_BYTES   11 /* of 16: the indexes in it matter */
 
 struct port {
@@ -121,5 +124,5 @@ int main(int argc, char **argv)
             wrong += find(&port);
     }
     vfm_device_close(port.dev);
-    return wrong == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return wrong == 0 ? EXIT_SUCCESS : EXIT_DIFFERS;
 }

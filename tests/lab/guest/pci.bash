@@ -17,6 +17,11 @@ bind()
         echo $device >/sys/bus/pci/drivers_probe
 }
 
+unbind_neighbour()
+{
+    echo $neighbour >/sys/bus/pci/devices/$neighbour/driver/unbind
+}
+
 check "without a driver it is said to have none" \
     probe_says "has no driver: bind it to vfio-pci"
 check "and it is not in the list" list_says "no device is bound"
@@ -26,7 +31,7 @@ check "it can be bound" bind
 check "now its group is in the way, and who" \
     probe_says "not bound to a VFIO driver.*: $neighbour (serial)"
 check "which the list says, too" list_says "$neighbour (serial)"
-echo $neighbour >/sys/bus/pci/devices/$neighbour/driver/unbind
+check "the neighbour can be unbound" unbind_neighbour
 check "without the neighbour it is opened, and offers no migration" \
     probe_says "no: it offers no migration"
 check "its configuration space is read" probe_says "PCI *1234:11e8"

@@ -10,24 +10,47 @@ here=83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
 there=83b8f4f2-509f-382f-3c1e-e6bfe0fa1002
 
 programs=$VFMIG_BUILD/tests/lab
+checks=0
 failures=0
 
-# make_device UUID PORTS: anew, if it is there.  Its registers are all 0.
+# make_device UUID PORTS: anew, if it is there.  Its registers are all 0.  That
+# it can be made is a check only if it cannot.
 make_device()
 {
-    [ ! -e "$devices/$1" ] || echo 1 >"$devices/$1/remove"
+    remake_device "$@" && return
+    check "a device of $2 ports can be made" false
+}
+
+remake_device()
+{
+    [ ! -e "$devices/$1" ] || echo 1 >"$devices/$1/remove" || return
     echo "$1" >"$types/mtty-$2/create"
 }
 
-vfmig()
+# limited COMMAND...: nothing in here takes that long; status 124.
+limited() { timeout -k 5 100 "$@"; }
+
+vfmig() { limited "$VFMIG_BUILD/tool/vfmig" "$@"; }
+fill() { limited "$programs/mtty" fill "$@"; }
+expect() { limited "$programs/mtty" expect "$@"; }
+
+# fails COMMAND...: it says so itself.  What is not found, is killed or does not
+# end has not failed.
+fails()
 {
-    "$VFMIG_BUILD/tool/vfmig" "$@"
+    local status
+
+    "$@"
+    status=$?
+    [ $status -gt 0 ] && [ $status -lt 124 ]
 }
 
-fill() { "$programs/mtty" fill "$@"; }
-expect() { "$programs/mtty" expect "$@"; }
-
-fails() { ! "$@"; }
+# differs UUID PORTS SEED: its registers are read, and are others.
+differs()
+{
+    expect "$@"
+    [ $? -eq 3 ]
+}
 
 # check SENTENCE COMMAND...: a line for it, and what it printed if it failed.
 check()
@@ -35,6 +58,7 @@ check()
     local sentence=$1
     shift
 
+    checks=$((checks + 1))
     if "$@" >/run/check 2>&1; then
         echo "ok - $LAB_MODULES: $sentence"
     else
@@ -75,6 +99,6 @@ state_is()
 
 finish()
 {
-    [ $failures -eq 0 ]
+    [ $failures -eq 0 ] && [ $checks -gt 0 ]
     exit
 }

@@ -23,19 +23,20 @@ two_devices()
     make_device "$here" "$1"
     make_device "$there" "$1"
     fill "$here" "$1" "$2"
-    check "$p: at first they differ" fails expect "$there" "$1" "$2"
+    check "$p: at first they differ" differs "$there" "$1" "$2"
 }
 
 # to_a_receiver [OPTION]...: a live migration, with what it asks of the other end.
 to_a_receiver()
 {
-    local receiver
+    local receiver status
 
     vfmig receive --peer qemu -d "$target" unix:/run/socket >/run/receive 2>&1 &
     receiver=$!
     await 30 grep -q listening /run/receive || return 1
     migrate "$@" unix:/run/socket
-    wait $receiver && return
+    status=$?
+    wait $receiver && return $status
     cat /run/receive
     return 1
 }
