@@ -62,6 +62,17 @@ static int refuse_open(const struct kernel_address *a, int ret,
 
 /* ------------------------------------------------- cdev and iommufd */
 
+/* To the kernel a device that somebody has open is an argument that is none;
+ * there is nothing else about ours that it could mean. */
+static int refuse_bind(const struct kernel_address *a, int ret,
+                       struct vfm_error *err)
+{
+    if (ret == -EINVAL)
+        ret = -EBUSY;
+    return error_set(err, ret, "%s: cannot bind it to iommufd: %s%s", a->name,
+                     strerror(-ret), hint(ret));
+}
+
 static int attach(struct kernel_device *k)
 {
     struct uapi_ioas_alloc alloc = { .size = sizeof(alloc) };
@@ -89,7 +100,7 @@ static int open_cdev(struct kernel_device *k, const struct kernel_address *a,
     bind.iommufd = k->iommu_fd;
     ret = ioctl_retry(k->fd, UAPI_DEVICE_BIND_IOMMUFD, &bind);
     if (ret < 0)
-        return refuse(a, ret, "cannot bind it to iommufd (is it in use?)", err);
+        return refuse_bind(a, ret, err);
     ret = attach(k);
     return ret < 0 ? refuse(a, ret, "cannot attach it to an IOAS", err) : 0;
 }

@@ -234,11 +234,22 @@ static void every_step_to_a_cdev_may_fail(void **state)
 {
     (void)state;
     make_cdev();
-    fails_at(UAPI_DEVICE_BIND_IOMMUFD, -EBUSY, "cannot bind it");
+    fails_at(UAPI_DEVICE_BIND_IOMMUFD, -EBUSY, "(somebody else has it open)");
+    fails_at(UAPI_DEVICE_BIND_IOMMUFD, -ENODEV, "cannot bind it");
     fails_at(UAPI_IOAS_ALLOC, -ENOMEM, "cannot attach it");
     fails_at(UAPI_DEVICE_ATTACH_IOMMUFD, -EINVAL, "cannot attach it");
     unlink(sysfs_at("dev/vfio/devices/vfio3"));
     does_not_open(BDF, -ENOENT, "cannot open its character device");
+}
+
+/* The kernel has another number for it. */
+static void a_device_that_somebody_has_open_is_busy(void **state)
+{
+    (void)state;
+    make_cdev();
+    kdev.fail_request = UAPI_DEVICE_BIND_IOMMUFD;
+    kdev.fail = -EINVAL;
+    does_not_open(BDF, -EBUSY, "(somebody else has it open)");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -258,6 +269,7 @@ int main(void)
         TEST(a_group_that_others_use_is_said_to_be),
         TEST(every_step_to_a_group_may_fail),
         TEST(every_step_to_a_cdev_may_fail),
+        TEST(a_device_that_somebody_has_open_is_busy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
