@@ -157,6 +157,14 @@ static int join_container(const struct kernel_device *k)
                                  (void *)(uintptr_t)UAPI_TYPE1V2_IOMMU);
 }
 
+static int refuse_type1(const struct kernel_address *a, int ret,
+                        struct vfm_error *err)
+{
+    return error_set(
+        err, ret, "%s: its group cannot join a type 1 container: %s%s", a->name,
+        strerror(-ret), ret == -ENODEV ? " (is vfio_iommu_type1 loaded?)" : "");
+}
+
 static int open_group(struct kernel_device *k, const struct kernel_address *a,
                       struct vfm_error *err)
 {
@@ -177,7 +185,7 @@ static int open_group(struct kernel_device *k, const struct kernel_address *a,
         return refuse_open(a, ret, "a container", err);
     ret = join_container(k);
     if (ret < 0)
-        return refuse(a, ret, "its group cannot join a type 1 container", err);
+        return refuse_type1(a, ret, err);
     k->fd = ret = ioctl_retry(k->group_fd, UAPI_GROUP_GET_DEVICE_FD,
                               (void *)(uintptr_t)a->name);
     return ret < 0 ? refuse(a, ret, "its group does not give it out", err) : 0;

@@ -213,6 +213,7 @@ static void every_step_to_a_group_may_fail(void **state)
     fails_at(VFIO_GROUP_GET_STATUS, -EIO, "cannot ask its group");
     fails_at(VFIO_GROUP_SET_CONTAINER, -EBUSY, "cannot join");
     fails_at(VFIO_SET_IOMMU, -EPERM, "cannot join");
+    fails_at(VFIO_SET_IOMMU, -ENODEV, "(is vfio_iommu_type1 loaded?)");
     fails_at(VFIO_GROUP_GET_DEVICE_FD, -ENODEV, "does not give it out");
     fails_at(VFIO_DEVICE_GET_INFO, -EIO, "is no VFIO device");
     unlink(sysfs_at("dev/vfio/vfio"));
