@@ -66,7 +66,7 @@ hold_the_link()
 lose_power()
 {
     echo o >/proc/sysrq-trigger
-    read -r -t 30 <> <(:)
+    await 30 false
 }
 
 begin_a_stream()
