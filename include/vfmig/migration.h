@@ -434,6 +434,40 @@ struct vfm_ram_stats {
 int vfm_migration_get_ram_stats(const struct vfm_migration *m,
                                 struct vfm_ram_stats *stats);
 
+/* What a migration spends its time on. */
+enum vfm_cause {
+    VFM_CAUSE_SELF,   /* the library, and the caller's loop when it is late */
+    VFM_CAUSE_VM,     /* the callbacks stop_vm() and start_vm() */
+    VFM_CAUSE_DEVICE, /* a device: a transition, data that is not there yet */
+    VFM_CAUSE_LINK,   /* the channel takes no more */
+    VFM_CAUSE_PEER,   /* nothing came from the other side */
+    VFM_CAUSE_POLICY, /* a timer of our own: a pause, a limit, the next look */
+};
+
+/* Room for causes that a later version may have. */
+#define VFM_CAUSES_MAX 8
+
+/* Returns a static string such as "device", or "?". */
+const char *vfm_cause_name(enum vfm_cause cause);
+
+/*
+ * Where the time went, in nanoseconds by cause; size as in struct
+ * vfm_progress.  At every moment there is one cause, so the sums are the
+ * times of struct vfm_progress: those in @downtime are its downtime_ns, once
+ * that is known, and those in @total its elapsed_ns.
+ */
+struct vfm_spent {
+    size_t size;
+
+    uint64_t total_ns[VFM_CAUSES_MAX];
+    uint64_t downtime_ns[VFM_CAUSES_MAX];
+    uint64_t stage_ns[VFM_STAGES_MAX][VFM_CAUSES_MAX];
+};
+
+/* At any moment.  Returns 0, or -EINVAL for a size as above. */
+int vfm_migration_get_spent(const struct vfm_migration *m,
+                            struct vfm_spent *spent);
+
 /* An XXH3-128 digest in hexadecimal, and the terminating zero. */
 #define VFM_DIGEST_SIZE 33
 

@@ -16,6 +16,7 @@ _Static_assert(VFM_STAGE_DONE <= VFM_STAGES_MAX,
 #define PROGRESS_SIZE_MIN sizeof(struct vfm_progress)
 #define STATS_SIZE_MIN    sizeof(struct vfm_device_stats)
 #define RAM_SIZE_MIN      sizeof(struct vfm_ram_stats)
+#define SPENT_SIZE_MIN    sizeof(struct vfm_spent)
 
 enum vfm_outcome vfm_migration_get_outcome(const struct vfm_migration *m)
 {
@@ -32,17 +33,27 @@ bool vfm_migration_vm_runs(const struct vfm_migration *m)
     return !m->paused;
 }
 
+/* The account as it stands at this moment. */
+static struct spent get_spent(const struct vfm_migration *m)
+{
+    struct spent now = m->spent;
+
+    if (m->begun && !m->over)
+        spent_on(&now, m->stage, now.cause);
+    return now;
+}
+
 static void get_times(const struct vfm_migration *m, struct vfm_progress *p)
 {
-    int64_t now = m->over ? m->over_at : clock_now();
+    const struct spent spent = get_spent(m);
 
     p->downtime_ns = m->downtime_ns;
-    memcpy(p->stage_ns, m->stage_ns, sizeof(m->stage_ns));
-    if (!m->begun)
-        return;
-    p->elapsed_ns = (uint64_t)(now - m->began_at);
-    if (m->stage < VFM_STAGE_DONE)
-        p->stage_ns[m->stage] += (uint64_t)(now - m->stage_began_at);
+    if (m->begun)
+        p->elapsed_ns =
+            (uint64_t)((m->over ? m->over_at : spent.at) - m->began_at);
+    for (unsigned int stage = 0; stage < VFM_STAGE_DONE; stage++)
+        for (unsigned int cause = 0; cause < CAUSES; cause++)
+            p->stage_ns[stage] += spent.stage_ns[stage][cause];
 }
 
 static uint64_t ram_remaining(const struct vfm_migration *m)
@@ -99,4 +110,18 @@ int vfm_migration_get_device_stats(const struct vfm_migration *m,
         return -ENOENT;
     ours = member_get_stats(m->members[index]);
     return answer_copy(stats, STATS_SIZE_MIN, &ours, sizeof(ours));
+}
+
+int vfm_migration_get_spent(const struct vfm_migration *m,
+                            struct vfm_spent *spent)
+{
+    const struct spent now = get_spent(m);
+    struct vfm_spent ours = { 0 };
+
+    memcpy(ours.total_ns, now.total_ns, sizeof(now.total_ns));
+    memcpy(ours.downtime_ns, now.downtime_ns, sizeof(now.downtime_ns));
+    for (unsigned int stage = 0; stage < VFM_STAGE_DONE; stage++)
+        memcpy(ours.stage_ns[stage], now.stage_ns[stage],
+               sizeof(now.stage_ns[stage]));
+    return answer_copy(spent, SPENT_SIZE_MIN, &ours, sizeof(ours));
 }

@@ -15,6 +15,7 @@
  *   talk.c               the channel: what goes out, what comes in, deadlines
  *   wait.c               the one descriptor, made of all that is waited for
  *   events.c             what the user's callbacks are told
+ *   spent.c              what the time goes to
  *
  * Nothing in here waits.  A function that has to returns -EAGAIN, is called
  * again, and says meanwhile in struct wishes what it waits for beside the
@@ -34,6 +35,7 @@
 #include "migration/outbox.h"
 #include "migration/policy.h"
 #include "migration/member.h"
+#include "migration/spent.h"
 #include "migration/tracking.h"
 #include "section/blob.h"
 #include "section/ram-load.h"
@@ -188,7 +190,7 @@ struct vfm_migration {
     int64_t began_at;
     int64_t stage_began_at;
     int64_t over_at;
-    uint64_t stage_ns[VFM_STAGE_DONE];
+    struct spent spent;
     enum vfm_outcome outcome;
     struct vfm_error failure; /* the first; code 0 if none */
     bool failed_at_peer;      /* the channel, or what it said */
@@ -318,5 +320,7 @@ void vm_slow(struct vfm_migration *m, unsigned int percent);
 /* Calls the user's stop_vm() or start_vm(), if there is one. */
 int vm_stop(struct vfm_migration *m, struct vfm_error *err);
 int vm_start(struct vfm_migration *m, struct vfm_error *err);
+/* The downtime ends here. */
+void note_downtime(struct vfm_migration *m);
 
 #endif

@@ -18,7 +18,7 @@ static int finish_channel(struct vfm_migration *m, struct vfm_error *err)
     int ret = vfm_channel_finish(m->channel, err);
 
     if (ret == 0 && !m->options.keep_running)
-        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+        note_downtime(m);
     if (ret < 0 && ret != -EAGAIN)
         m->failed_at_peer = true;
     return ret;
@@ -74,7 +74,7 @@ static int go_on_running(struct vfm_migration *m, struct vfm_error *err)
     if (ret == 0)
         ret = vm_start(m, err);
     if (ret == 0)
-        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+        note_downtime(m);
     return ret;
 }
 
@@ -91,7 +91,7 @@ int source_start(struct vfm_migration *m, struct vfm_error *err)
         ret = 0; /* whatever became of the connection since */
     ret = wait_for(m, &m->source.running, ret, err);
     if (ret == 0)
-        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+        note_downtime(m);
     return ret;
 }
 

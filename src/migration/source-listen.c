@@ -38,25 +38,14 @@ static int note_ack(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
-/* What took the target how long was part of our waiting: it gets a line of its
- * own. */
-static void attribute(struct vfm_migration *m, enum vfm_stage to, uint64_t ns)
-{
-    uint64_t waited = (uint64_t)(clock_now() - m->stage_began_at);
-
-    if (ns > waited)
-        ns = waited;
-    m->stage_ns[to] += ns;
-    m->stage_ns[m->stage] -= ns;
-}
-
 static int note_loaded(struct vfm_migration *m, const struct message *msg,
                        struct vfm_error *err)
 {
     if (m->stage != VFM_STAGE_LOADED || m->source.loaded)
         return error_set(err, -EPROTO, "target: says loaded in stage %s",
                          vfm_stage_name(m->stage));
-    attribute(m, VFM_STAGE_CHECK, message_u64(msg, 0));
+    /* What that took it was part of our waiting: it gets a line of its own. */
+    spent_move(&m->spent, m->stage, VFM_STAGE_CHECK, message_u64(msg, 0));
     m->source.loaded = true;
     return 0;
 }

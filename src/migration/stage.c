@@ -124,12 +124,9 @@ int blocker_get(const struct vfm_migration *m, unsigned int n,
 
 static void enter_stage(struct vfm_migration *m, enum vfm_stage stage)
 {
-    int64_t now = clock_now();
-
-    if (m->stage < VFM_STAGE_DONE)
-        m->stage_ns[m->stage] += (uint64_t)(now - m->stage_began_at);
+    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
     m->stage = stage;
-    m->stage_began_at = now;
+    m->stage_began_at = m->spent.at;
     m->step = 0;
     tell_stage(m);
 }
@@ -140,7 +137,7 @@ static int begin(struct vfm_migration *m, struct vfm_error *err)
 
     m->begun = true;
     m->began_at = m->stage_began_at = m->heard_at = m->told_at = m->taken_at =
-        clock_now();
+        m->spent.at;
     if (ret < 0)
         return ret;
     for (unsigned int i = 0; i < m->num_members; i++)
@@ -171,8 +168,9 @@ static int run_forward(struct vfm_migration *m, struct vfm_error *err)
 
 static void end(struct vfm_migration *m)
 {
+    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
     m->over = true;
-    m->over_at = clock_now();
+    m->over_at = m->spent.at;
     if (m->failure.code == 0)
         m->outcome = VFM_OUTCOME_DONE;
 }

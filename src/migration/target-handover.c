@@ -257,7 +257,7 @@ static int run_devices(struct vfm_migration *m, struct vfm_error *err)
         ret = vm_start(m, err);
     if (ret == 0) {
         m->step = SAY;
-        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+        note_downtime(m);
     }
     return ret;
 }

@@ -196,8 +196,10 @@ int target_pre_copy(struct vfm_migration *m, struct vfm_error *err)
 
     target_tell_progress(m);
     ret = target_load(m, until_source_stops, err);
-    if (ret == 0)
-        m->stopped_at = clock_now();
+    if (ret == 0) {
+        spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+        m->stopped_at = spent_stopped(&m->spent);
+    }
     return talk_wait(m, ret, err);
 }
 

@@ -25,6 +25,7 @@
 struct watch {
     struct pollfd fds[MAX_WATCHES];
     int n;
+    int channel;  /* of those, the channel's; what follows are devices */
     bool due;     /* due_fd wakes us */
     bool blinded; /* something could not be registered: we look ourselves */
 };
@@ -162,6 +163,7 @@ static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
     if (m->over)
         return 0;
     n = gather_channel(m, all, n);
+    m->watches->channel = n;
     for (unsigned int i = 0; i < m->num_members; i++)
         n = gather_device(m, m->members[i]->dev, all, n);
     return n;
@@ -235,6 +237,19 @@ static void note_blindness(struct vfm_migration *m, int ret)
     m->watches->blinded = ret < 0;
 }
 
+/* Whom we wait for.  Who does not take what we have holds us up, whatever else
+ * might come meanwhile; a peer is listened to all the time. */
+static enum vfm_cause waited_for(const struct vfm_migration *m, int n)
+{
+    if (m->watches->due)
+        return VFM_CAUSE_SELF;
+    if (m->wishes.send)
+        return VFM_CAUSE_LINK;
+    if (n > m->watches->channel)
+        return VFM_CAUSE_DEVICE;
+    return m->wishes.recv ? VFM_CAUSE_PEER : VFM_CAUSE_POLICY;
+}
+
 void wait_update(struct vfm_migration *m)
 {
     struct pollfd all[MAX_WATCHES];
@@ -247,4 +262,6 @@ void wait_update(struct vfm_migration *m)
                    (m->watches->blinded || m->wishes.wake_at <= clock_now()));
     if (!m->watches->due)
         arm_timer(m);
+    if (!m->over)
+        spent_on(&m->spent, m->stage, waited_for(m, n));
 }

@@ -243,6 +243,8 @@ static void end_side(struct pair_side *side)
     assert_int_equal(vfm_migration_get_progress(side->m, &side->progress), 0);
     side->ram.size = sizeof(side->ram);
     assert_int_equal(vfm_migration_get_ram_stats(side->m, &side->ram), 0);
+    side->spent.size = sizeof(side->spent);
+    assert_int_equal(vfm_migration_get_spent(side->m, &side->spent), 0);
     for (unsigned int i = 0; i < side->pair->setup.num_devices; i++) {
         side->stats[i].size = sizeof(side->stats[i]);
         assert_int_equal(

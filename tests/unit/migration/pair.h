@@ -74,6 +74,7 @@ struct pair_side {
     enum vfm_stage stage;
     bool vm_to_run;
     struct vfm_progress progress;
+    struct vfm_spent spent;
     struct vfm_ram_stats ram;
     struct vfm_device_stats stats[PAIR_DEVICES_MAX];
     char digests[PAIR_DEVICES_MAX][VFM_DIGEST_SIZE];

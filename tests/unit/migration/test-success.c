@@ -58,6 +58,26 @@ static void check_figures(const struct pair *pair)
                      pair->source.progress.stream_bytes);
 }
 
+static uint64_t sum(const uint64_t ns[VFM_CAUSES_MAX])
+{
+    uint64_t all = 0;
+
+    for (unsigned int i = 0; i < VFM_CAUSES_MAX; i++)
+        all += ns[i];
+    return all;
+}
+
+/* To the nanosecond: nothing is left to guess. */
+static void all_time_has_a_cause(const struct pair_side *side)
+{
+    const struct vfm_progress *pr = &side->progress;
+
+    assert_int_equal(sum(side->spent.total_ns), pr->elapsed_ns);
+    assert_int_equal(sum(side->spent.downtime_ns), pr->downtime_ns);
+    for (unsigned int i = 0; i < VFM_STAGE_DONE; i++)
+        assert_int_equal(sum(side->spent.stage_ns[i]), pr->stage_ns[i]);
+}
+
 static void check_times(const struct pair_side *side)
 {
     const struct vfm_progress *pr = &side->progress;
@@ -74,6 +94,7 @@ static void check_times(const struct pair_side *side)
     assert_true(pr->downtime_ns <= pr->elapsed_ns);
     assert_int_equal(side->stage, VFM_STAGE_DONE);
     assert_int_equal(side->stages_seen, (2U << VFM_STAGE_DONE) - 1);
+    all_time_has_a_cause(side);
 }
 
 static void succeed(const struct pair_setup *setup)
