@@ -112,3 +112,12 @@ const struct args_option move_verbose = {
     .help = "a line on standard error for every stage and every state that a "
             "device enters",
 };
+
+const struct args_option move_timeline = {
+    .name = "timeline",
+    .value = "FILE",
+    .take = args_take_string,
+    .offset = offsetof(struct move_options, timeline),
+    .help = "write to FILE what happened when, for the viewers of Chrome and "
+            "Perfetto",
+};

@@ -22,6 +22,7 @@
 #include "progress.h"
 #include "report.h"
 #include "say.h"
+#include "timeline.h"
 #include "util/error.h"
 
 /* One run of a command. */
@@ -33,6 +34,7 @@ struct run {
     struct vfm_migration *migration;
     struct progress bar;
     struct report report;
+    struct timeline timeline;
 };
 
 static bool is_source(const struct move *move)
@@ -183,6 +185,7 @@ static void take_event(void *opaque, const struct vfm_event *event)
 {
     struct run *run = opaque;
 
+    timeline_add(&run->timeline, event);
     if (event->kind != VFM_EVENT_WARNING && !run->move->options.verbose)
         return;
     progress_clear(&run->bar);
@@ -262,6 +265,9 @@ static int do_move(struct run *run, struct vfm_error *err)
         return ret;
     run->cancel_fd = ret;
 
+    ret = timeline_open(&run->timeline, run->move->options.timeline, err);
+    if (ret < 0)
+        return ret;
     ret = open_devices(run, err);
     if (ret < 0)
         return ret;
@@ -326,6 +332,20 @@ static void say_why(const struct run *run, const struct vfm_error *err)
         say_error("%s", err->message);
 }
 
+/* The devices have moved, or have not: a trace that cannot be kept changes
+ * nothing. */
+static void write_timeline(struct run *run)
+{
+    struct vfm_error err;
+
+    if (run->migration == NULL ||
+        timeline_write(&run->timeline, move_name(run->move), run->migration,
+                       &err) == 0)
+        return;
+    say_warning("%s", err.message);
+    report_add_warning(&run->report, err.message);
+}
+
 static void report(struct run *run, int ret, const struct vfm_error *err)
 {
     const struct move_options *opts = &run->move->options;
@@ -352,6 +372,7 @@ static int run_move(const struct move *move)
     progress_init(&run.bar, move->options.quiet);
     ret = do_move(&run, &err);
     code = exit_code(&run, ret);
+    write_timeline(&run);
     report(&run, ret, &err);
 
     vfm_migration_close(run.migration);
@@ -359,6 +380,7 @@ static int run_move(const struct move *move)
     for (size_t i = 0; i < move->options.devices.count; i++)
         vfm_device_close(run.devices[i]);
     report_finish(&run.report);
+    timeline_close(&run.timeline);
     return code;
 }
 

@@ -30,6 +30,7 @@ struct move_options {
     uint32_t peer_timeout_ms;     /* 0: the library's */
     uint32_t connect_timeout_ms;  /* 0: for ever */
     uint64_t max_bandwidth;       /* 0: no limit */
+    const char *timeline;         /* the file's name; NULL: none */
 
     bool json;
     bool quiet;
@@ -48,6 +49,7 @@ extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;
 extern const struct args_option move_verbose;
+extern const struct args_option move_timeline;
 
 /* What a sender or a file is given: long enough to start the other side by
  * hand. */

@@ -65,7 +65,18 @@ static struct json_object *stages_object(const struct vfm_progress *figures,
     return stages;
 }
 
-static struct json_object *downtime_object(const struct vfm_progress *figures)
+static struct json_object *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
+{
+    struct json_object *causes = json_object_new_object();
+
+    for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++)
+        json_add_number(causes, vfm_cause_name((enum vfm_cause)cause),
+                        ns[cause]);
+    return causes;
+}
+
+static struct json_object *downtime_object(const struct vfm_progress *figures,
+                                           const struct vfm_spent *spent)
 {
     struct json_object *downtime = json_object_new_object();
 
@@ -73,6 +84,8 @@ static struct json_object *downtime_object(const struct vfm_progress *figures)
     json_object_object_add(
         downtime, "stages_ns",
         stages_object(figures, DOWNTIME_FIRST, DOWNTIME_LAST));
+    json_object_object_add(downtime, "causes_ns",
+                           causes_object(spent->downtime_ns));
     return downtime;
 }
 
@@ -114,8 +127,10 @@ static void add_figures(struct json_object *object, const struct report *report)
 {
     const struct vfm_migration *m = report->migration;
     struct vfm_progress figures = { .size = sizeof(figures) };
+    struct vfm_spent spent = { .size = sizeof(spent) };
 
     vfm_migration_get_progress(m, &figures);
+    vfm_migration_get_spent(m, &spent);
     json_add_string(object, "stage", vfm_stage_name(figures.stage));
     json_add_bool(object, "vm_runs", vfm_migration_vm_runs(m));
     json_add_number(object, "stream_bytes", figures.stream_bytes);
@@ -125,7 +140,9 @@ static void add_figures(struct json_object *object, const struct report *report)
     json_object_object_add(
         object, "stages_ns",
         stages_object(&figures, VFM_STAGE_HELLO, VFM_STAGE_CLEANUP));
-    json_object_object_add(object, "downtime", downtime_object(&figures));
+    json_object_object_add(object, "causes_ns", causes_object(spent.total_ns));
+    json_object_object_add(object, "downtime",
+                           downtime_object(&figures, &spent));
     json_object_object_add(object, "devices", devices_array(report));
 }
 
@@ -186,6 +203,29 @@ static void print_downtime(const struct vfm_progress *figures, FILE *out)
     fputc('\n', out);
 }
 
+/* And on whom it was spent. */
+static void print_causes(const struct vfm_migration *m,
+                         const struct vfm_progress *figures, FILE *out)
+{
+    struct vfm_spent spent = { .size = sizeof(spent) };
+    const char *before = "of that on: ";
+    char time[QUANTITY_MAX];
+
+    if (figures->downtime_ns == 0)
+        return;
+    vfm_migration_get_spent(m, &spent);
+    for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++) {
+        uint64_t ns = spent.downtime_ns[cause];
+
+        if (ns < figures->downtime_ns / 100 || ns == 0)
+            continue;
+        fprintf(out, "%s%s %s", before, vfm_cause_name((enum vfm_cause)cause),
+                say_duration(time, ns));
+        before = ", ";
+    }
+    fputc('\n', out);
+}
+
 static void print_device(const struct vfm_device_stats *stats, FILE *out)
 {
     char running[QUANTITY_MAX];
@@ -209,6 +249,7 @@ void report_print_summary(const struct report *report, FILE *out)
     vfm_migration_get_progress(m, &figures);
     print_totals(report, &figures, out);
     print_downtime(&figures, out);
+    print_causes(m, &figures, out);
     for (unsigned int i = 0; vfm_migration_get_device_stats(m, i, &stats) == 0;
          i++)
         print_device(&stats, out);

@@ -35,6 +35,7 @@ static const struct args_option *const options[] = {
     &move_json,
     &move_quiet,
     &move_verbose,
+    &move_timeline,
     NULL,
 };
 

@@ -38,6 +38,7 @@ static const struct args_option *const options[] = {
     &move_json,
     &move_quiet,
     &move_verbose,
+    &move_timeline,
     NULL,
 };
 

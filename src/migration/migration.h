@@ -46,6 +46,7 @@
 struct wishes {
     bool send;
     bool recv;
+    bool data;       /* a device to give or take some */
     int64_t wake_at; /* CLOCK_NEVER: nothing */
 };
 
@@ -290,6 +291,9 @@ void wait_wake(struct vfm_migration *m);
 void wait_begin(struct vfm_migration *m);
 /* Makes the descriptor wait for what is wished for now. */
 void wait_update(struct vfm_migration *m);
+/* Says that a device's session is waited for if @ret, what it returned, is
+ * -EAGAIN.  Returns @ret. */
+int wish_data(struct vfm_migration *m, int ret);
 /* Come back at @at at the latest. */
 void wish_wake(struct vfm_migration *m, int64_t at);
 

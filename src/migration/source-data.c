@@ -18,7 +18,7 @@ int source_put_data(struct vfm_migration *m, struct member *member,
     ssize_t n = device_peek(member->dev, &data, err);
 
     if (n <= 0)
-        return (int)n;
+        return wish_data(m, (int)n);
     outbox_begin(box);
     if (!m->source.section_open)
         encode_section_continue(&box->head, type, member->section_id);

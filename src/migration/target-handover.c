@@ -84,7 +84,7 @@ static int compare(struct vfm_migration *m, struct vfm_error *err)
         if (theirs != NULL)
             ret = compare_digest(theirs, member, err);
         if (ret == 0)
-            ret = device_flush(member->dev, err);
+            ret = wish_data(m, device_flush(member->dev, err));
         if (ret < 0)
             return ret;
     }

@@ -120,7 +120,7 @@ static int use_data(struct vfm_migration *m, struct vfm_error *err)
                                  t->event.len - t->event_used, err);
 
         if (n < 0)
-            return (int)n;
+            return wish_data(m, (int)n);
         note_loaded(m, data, (size_t)n);
     }
     t->busy_ns += (uint64_t)(clock_now() - t->busy_since);
@@ -137,7 +137,7 @@ static int acknowledge(struct vfm_migration *m, struct vfm_error *err)
 
     if (t->loading == NULL)
         return 0;
-    ret = device_flush(t->loading->dev, err);
+    ret = wish_data(m, device_flush(t->loading->dev, err));
     if (ret < 0 || (!peer_is(m, VFM_PEER_VFMIG) && !t->return_path))
         return ret;
     return target_say(m, &t->said, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);

@@ -25,7 +25,6 @@
 struct watch {
     struct pollfd fds[MAX_WATCHES];
     int n;
-    int channel;  /* of those, the channel's; what follows are devices */
     bool due;     /* due_fd wakes us */
     bool blinded; /* something could not be registered: we look ourselves */
 };
@@ -91,6 +90,12 @@ void wait_begin(struct vfm_migration *m)
         read(m->cancel_fd, &count, sizeof(count)) < 0)
         count = 0; /* nobody did */
     m->wishes = (struct wishes){ .wake_at = CLOCK_NEVER };
+}
+
+int wish_data(struct vfm_migration *m, int ret)
+{
+    m->wishes.data |= ret == -EAGAIN;
+    return ret;
 }
 
 void wish_wake(struct vfm_migration *m, int64_t at)
@@ -163,7 +168,6 @@ static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
     if (m->over)
         return 0;
     n = gather_channel(m, all, n);
-    m->watches->channel = n;
     for (unsigned int i = 0; i < m->num_members; i++)
         n = gather_device(m, m->members[i]->dev, all, n);
     return n;
@@ -237,15 +241,23 @@ static void note_blindness(struct vfm_migration *m, int ret)
     m->watches->blinded = ret < 0;
 }
 
+static bool any_is_busy(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (device_is_busy(m->members[i]->dev))
+            return true;
+    return false;
+}
+
 /* Whom we wait for.  Who does not take what we have holds us up, whatever else
  * might come meanwhile; a peer is listened to all the time. */
-static enum vfm_cause waited_for(const struct vfm_migration *m, int n)
+static enum vfm_cause waited_for(const struct vfm_migration *m)
 {
     if (m->watches->due)
         return VFM_CAUSE_SELF;
     if (m->wishes.send)
         return VFM_CAUSE_LINK;
-    if (n > m->watches->channel)
+    if (m->wishes.data || any_is_busy(m))
         return VFM_CAUSE_DEVICE;
     return m->wishes.recv ? VFM_CAUSE_PEER : VFM_CAUSE_POLICY;
 }
@@ -263,5 +275,5 @@ void wait_update(struct vfm_migration *m)
     if (!m->watches->due)
         arm_timer(m);
     if (!m->over)
-        spent_on(&m->spent, m->stage, waited_for(m, n));
+        spent_on(&m->spent, m->stage, waited_for(m));
 }

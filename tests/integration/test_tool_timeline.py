@@ -1,0 +1,107 @@
+# Copyright (c) 2026 The vfmig authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""vfmig: where the time went, as figures and as a trace for viewers."""
+import json
+
+import pytest
+
+from vfmig_programs import Device, receive, vfmig
+
+CAUSES = {"self", "vm", "device", "link", "peer", "policy"}
+
+
+def spans(path):
+    """The trace's spans by row."""
+    trace = json.loads(path.read_text())["traceEvents"]
+    rows = {e["tid"]: e["args"]["name"] for e in trace
+            if e["ph"] == "M" and e["name"] == "thread_name"}
+    found = {name: [] for name in rows.values()}
+    for event in trace:
+        if event["ph"] == "X":
+            found[rows[event["tid"]]].append(event)
+    return found
+
+
+def move(tmp_path, *words, there=()):
+    """Moves a device, with a timeline of each side."""
+    with Device(tmp_path, "a", "--size", "1M", *words) as a, \
+            Device(tmp_path, "b", "--size", "1M", *there) as b, \
+            receive("-d", b.word, "--json", "--timeline",
+                    tmp_path / "there.json",
+                    f"unix:{tmp_path}/move") as receiving:
+        sent = vfmig("send", "-d", a.word, "--json", "--timeline",
+                     tmp_path / "here.json", receiving.uri).ok().json()
+        received = receiving.finish().ok().json()
+    return sent, received
+
+
+def test_the_causes_are_all_of_the_time(tmp_path):
+    for report in move(tmp_path):
+        assert set(report["causes_ns"]) == CAUSES
+        assert sum(report["causes_ns"].values()) == report["elapsed_ns"]
+        downtime = report["downtime"]
+        assert sum(downtime["causes_ns"].values()) == downtime["total_ns"] > 0
+
+
+@pytest.mark.parametrize("arc", ["PRE_COPY>PRE_COPY_P2P",
+                                 "PRE_COPY_P2P>STOP_COPY"])
+def test_a_slow_device_is_who_the_downtime_is_spent_on(tmp_path, arc):
+    sent, _ = move(tmp_path, "--delay", f"{arc}:200")
+    downtime = sent["downtime"]
+    assert downtime["causes_ns"]["device"] >= 200e6
+    assert downtime["causes_ns"]["device"] > 0.5 * downtime["total_ns"]
+
+
+def test_a_slow_device_at_the_target_is_the_peer_for_the_source(tmp_path):
+    sent, received = move(tmp_path, there=("--delay", "RESUMING>STOP:200"))
+    assert sent["downtime"]["causes_ns"]["peer"] >= 150e6
+    assert received["downtime"]["causes_ns"]["device"] >= 200e6
+
+
+def test_a_timeline_has_every_stage_and_state_in_order(tmp_path):
+    sent, _ = move(tmp_path)
+    rows = spans(tmp_path / "here.json")
+    assert list(rows) == ["stages", "downtime", "0000:00:01.0"]
+    assert [e["name"] for e in rows["stages"]] == list(sent["stages_ns"])
+    for before, after in zip(rows["stages"], rows["stages"][1:]):
+        assert abs(before["ts"] + before["dur"] - after["ts"]) < 1
+    states = [e["name"] for e in rows["0000:00:01.0"]]
+    assert states[0] == "PRE_COPY" and states[-1] == "STOP"
+    assert rows["downtime"][0]["dur"] * 1000 == pytest.approx(
+        sent["downtime"]["total_ns"], abs=1)
+    assert {f"{cause}_us" for cause in CAUSES} == set(
+        rows["stages"][0]["args"])
+
+
+def test_both_sides_are_on_one_clock(tmp_path):
+    move(tmp_path)
+    here = spans(tmp_path / "here.json")["stages"]
+    there = spans(tmp_path / "there.json")["stages"]
+    end = {e["name"]: e["ts"] + e["dur"] for e in here}
+    assert there[-1]["ts"] < end["cleanup"] + 1e6
+    assert here[0]["ts"] < there[-1]["ts"]
+
+
+def test_a_failed_migration_has_a_timeline_too(tmp_path):
+    with Device(tmp_path, "a", "--fail", "STOP_COPY") as device:
+        vfmig("save", "-d", device.word, "--timeline", tmp_path / "t.json",
+              tmp_path / "state").exits(1)
+    assert [e["name"] for e in spans(tmp_path / "t.json")["stages"]][-1] == "stop"
+
+
+def test_a_timeline_that_cannot_be_written_is_said_before_anything_moves(
+        tmp_path):
+    with Device(tmp_path) as device:
+        run = vfmig("save", "-d", device.word, "--timeline",
+                    tmp_path / "no" / "t.json", tmp_path / "state").exits(1)
+        assert device.state() == "RUNNING"
+    assert "t.json: cannot write a timeline" in run.error()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_full_disk_costs_the_timeline_only(tmp_path):
+    with Device(tmp_path) as device:
+        run = vfmig("save", "-d", device.word, "--timeline", "/dev/full",
+                    tmp_path / "state").ok()
+    assert "/dev/full: No space left on device" in run.stderr
+    assert (tmp_path / "state").exists()

@@ -1,0 +1,272 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The trace: an array of spans, each with when it began and how long it took.
+ * A stage lasts until the next begins, a state until the device's next.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "timeline.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* Rows of the trace; those of devices follow. */
+enum { ROW_STAGES = 1, ROW_DOWNTIME, ROW_DEVICES };
+
+struct trace {
+    const struct timeline *timeline;
+    const struct vfm_migration *m;
+    struct json_object *events;
+    struct vfm_spent spent;
+    int64_t wall; /* ns from the monotonic clock to the wall's */
+    int64_t end;
+    int pid;
+};
+
+int timeline_open(struct timeline *timeline, const char *name,
+                  struct vfm_error *err)
+{
+    if (name == NULL)
+        return 0;
+    timeline->events = calloc(TIMELINE_MAX, sizeof(*timeline->events));
+    if (timeline->events == NULL)
+        return error_set(err, -ENOMEM, "timeline: out of memory");
+    timeline->name = name;
+    timeline->file = fopen(name, "we");
+    if (timeline->file == NULL)
+        return error_set(err, -errno, "%s: cannot write a timeline: %s", name,
+                         strerror(errno));
+    return 0;
+}
+
+void timeline_close(struct timeline *timeline)
+{
+    if (timeline->file != NULL)
+        fclose(timeline->file);
+    free(timeline->events);
+    *timeline = (struct timeline){ 0 };
+}
+
+void timeline_add(struct timeline *timeline, const struct vfm_event *event)
+{
+    struct timeline_event *kept;
+
+    if (timeline->file == NULL || timeline->count == TIMELINE_MAX)
+        return;
+    kept = &timeline->events[timeline->count++];
+    kept->at = clock_now();
+    kept->event = *event;
+    kept->event.text = NULL;
+}
+
+static int64_t wall_offset(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * NS_PER_SEC + now.tv_nsec - clock_now();
+}
+
+static struct json_object *add(struct trace *trace, const char *phase, int row,
+                               const char *name)
+{
+    struct json_object *event = json_object_new_object();
+
+    json_add_string(event, "ph", phase);
+    json_object_object_add(event, "pid", json_object_new_int(trace->pid));
+    json_object_object_add(event, "tid", json_object_new_int(row));
+    json_add_string(event, "name", name);
+    json_object_array_add(trace->events, event);
+    return event;
+}
+
+static void name_row(struct trace *trace, const char *what, int row,
+                     const char *name)
+{
+    struct json_object *event = add(trace, "M", row, what);
+    struct json_object *args = json_object_new_object();
+
+    json_add_string(args, "name", name);
+    json_object_object_add(event, "args", args);
+}
+
+/* Microseconds, as the format has them. */
+static void add_time(struct json_object *event, const char *name, int64_t ns)
+{
+    json_object_object_add(event, name,
+                           json_object_new_double((double)ns / 1000));
+}
+
+static struct json_object *add_span(struct trace *trace, int row,
+                                    const char *name, int64_t from, int64_t to)
+{
+    struct json_object *event = add(trace, "X", row, name);
+
+    add_time(event, "ts", from + trace->wall);
+    add_time(event, "dur", to - from);
+    return event;
+}
+
+static struct json_object *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
+{
+    struct json_object *causes = json_object_new_object();
+    char name[32];
+
+    for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++) {
+        snprintf(name, sizeof(name), "%s_us",
+                 vfm_cause_name((enum vfm_cause)cause));
+        add_time(causes, name, (int64_t)ns[cause]);
+    }
+    return causes;
+}
+
+/* Whether @a and @b are of one row. */
+static bool is_same_row(const struct vfm_event *a, const struct vfm_event *b)
+{
+    if (a->kind != b->kind || a->kind == VFM_EVENT_WARNING)
+        return false;
+    return a->kind == VFM_EVENT_STAGE || strcmp(a->device, b->device) == 0;
+}
+
+/* When what began with event @i was over. */
+static int64_t end_of(const struct trace *trace, size_t i)
+{
+    const struct timeline *t = trace->timeline;
+
+    for (size_t next = i + 1; next < t->count; next++)
+        if (is_same_row(&t->events[i].event, &t->events[next].event))
+            return t->events[next].at;
+    return trace->end;
+}
+
+static void add_stage(struct trace *trace, size_t i)
+{
+    const struct timeline_event *kept = &trace->timeline->events[i];
+    enum vfm_stage stage = kept->event.stage;
+    struct json_object *event;
+
+    if (stage == VFM_STAGE_DONE)
+        return;
+    event = add_span(trace, ROW_STAGES, vfm_stage_name(stage), kept->at,
+                     end_of(trace, i));
+    json_object_object_add(event, "args",
+                           causes_object(trace->spent.stage_ns[stage]));
+}
+
+static int row_of(const struct trace *trace, const char *id)
+{
+    struct vfm_device_stats stats = { .size = sizeof(stats) };
+    unsigned int i = 0;
+
+    while (vfm_migration_get_device_stats(trace->m, i, &stats) == 0 &&
+           strcmp(stats.id, id) != 0)
+        i++;
+    return ROW_DEVICES + (int)i;
+}
+
+static void add_events(struct trace *trace)
+{
+    const struct timeline *t = trace->timeline;
+
+    for (size_t i = 0; i < t->count; i++) {
+        const struct timeline_event *kept = &t->events[i];
+
+        if (kept->event.kind == VFM_EVENT_STAGE)
+            add_stage(trace, i);
+        else if (kept->event.kind == VFM_EVENT_STATE)
+            add_span(trace, row_of(trace, kept->event.device),
+                     vfm_state_name(kept->event.state), kept->at,
+                     end_of(trace, i));
+    }
+}
+
+static const struct timeline_event *find_stage(const struct timeline *t,
+                                               enum vfm_stage stage)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->events[i].event.kind == VFM_EVENT_STAGE &&
+            t->events[i].event.stage == stage)
+            return &t->events[i];
+    return NULL;
+}
+
+/* It began with stage `stop`. */
+static void add_downtime(struct trace *trace)
+{
+    struct vfm_progress progress = { .size = sizeof(progress) };
+    const struct timeline_event *began =
+        find_stage(trace->timeline, VFM_STAGE_STOP);
+    struct json_object *event;
+
+    vfm_migration_get_progress(trace->m, &progress);
+    if (began == NULL || progress.downtime_ns == 0)
+        return;
+    event = add_span(trace, ROW_DOWNTIME, "stopped", began->at,
+                     began->at + (int64_t)progress.downtime_ns);
+    json_object_object_add(event, "args",
+                           causes_object(trace->spent.downtime_ns));
+}
+
+static void name_rows(struct trace *trace, const char *who)
+{
+    struct vfm_device_stats stats = { .size = sizeof(stats) };
+    char name[32];
+
+    snprintf(name, sizeof(name), "vfmig %s", who);
+    name_row(trace, "process_name", 0, name);
+    name_row(trace, "thread_name", ROW_STAGES, "stages");
+    name_row(trace, "thread_name", ROW_DOWNTIME, "downtime");
+    for (int i = 0;
+         vfm_migration_get_device_stats(trace->m, (unsigned int)i, &stats) == 0;
+         i++)
+        name_row(trace, "thread_name", ROW_DEVICES + i, stats.id);
+}
+
+static int write_object(const struct timeline *timeline,
+                        struct json_object *object, struct vfm_error *err)
+{
+    const char *text =
+        json_object_to_json_string_ext(object, JSON_C_TO_STRING_SPACED);
+
+    if (text == NULL)
+        return error_set(err, -ENOMEM, "%s: out of memory", timeline->name);
+    if (fputs(text, timeline->file) < 0 || fputc('\n', timeline->file) < 0 ||
+        fflush(timeline->file) != 0)
+        return error_set(err, -errno, "%s: %s", timeline->name,
+                         strerror(errno));
+    return 0;
+}
+
+int timeline_write(struct timeline *timeline, const char *who,
+                   const struct vfm_migration *m, struct vfm_error *err)
+{
+    struct trace trace = {
+        .timeline = timeline,
+        .m = m,
+        .spent.size = sizeof(trace.spent),
+        .wall = wall_offset(),
+        .end = clock_now(),
+        .pid = (int)getpid(),
+    };
+    struct json_object *object;
+    int ret;
+
+    if (timeline->file == NULL)
+        return 0;
+    vfm_migration_get_spent(m, &trace.spent);
+    object = json_object_new_object();
+    trace.events = json_object_new_array();
+    json_object_object_add(object, "traceEvents", trace.events);
+    json_add_string(object, "displayTimeUnit", "ms");
+    name_rows(&trace, who);
+    add_events(&trace);
+    add_downtime(&trace);
+    ret = write_object(timeline, object, err);
+    json_object_put(object);
+    return ret;
+}
