@@ -11,6 +11,8 @@ WERROR ?= true
 FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 1000
 JOBS ?= $(shell nproc)
+# Half of a test is waiting for another program.
+TEST_JOBS ?= $(shell expr 2 \* $(JOBS))
 
 # Undefined symbols of the shared library are the sanitizer's.
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false \
@@ -24,7 +26,7 @@ export FUZZ_SECONDS JOBS
 setup = if [ -e $(1)/build.ninja ]; then \
             $(if $(strip $(3)),meson configure $(1) $(3),true); \
         else CC=$(2) meson setup $(1) -Dwerror=$(WERROR) $(3); fi
-test = meson test -C $(1) --print-errorlogs --num-processes $(JOBS)
+test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 
 .DEFAULT_GOAL := help
 .PHONY: help all demo soak check sanitize clang fuzz lint lab lab-shell bench format \
@@ -34,7 +36,7 @@ help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
 	@echo 'make check      build with gcc and run every test'
 	@echo 'make sanitize   the same with ASan, UBSan and LeakSanitizer'
-	@echo 'make clang      the same with clang'
+	@echo 'make clang      build with clang and run the unit tests'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
 	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
@@ -81,7 +83,7 @@ sanitize: packages-check
 clang: packages-check packages-lint
 	$(call setup,$(BUILD)-clang,clang,)
 	ninja -C $(BUILD)-clang -j $(JOBS)
-	$(call test,$(BUILD)-clang)
+	$(call test,$(BUILD)-clang) --suite unit
 
 # libFuzzer needs clang; tests/fuzz says how its targets are instrumented.
 fuzz: packages-check packages-lint
