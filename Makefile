@@ -10,6 +10,7 @@ BUILD ?= build
 WERROR ?= true
 FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 1000
+FAULTS_MOST ?= 0
 JOBS ?= $(shell nproc)
 # Half of a test is waiting for another program.
 TEST_JOBS ?= $(shell expr 2 \* $(JOBS))
@@ -29,7 +30,7 @@ setup = if [ -e $(1)/build.ninja ]; then \
 test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo soak check sanitize clang fuzz lint lab lab-shell bench format \
+.PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench format \
         install clean packages-build packages-check packages-lint packages-lab
 
 help:
@@ -38,6 +39,7 @@ help:
 	@echo 'make sanitize   the same with ASan, UBSan and LeakSanitizer'
 	@echo 'make clang      build with clang and run the unit tests'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
+	@echo 'make faults     every call that can fail fails once'
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
 	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
 	@echo 'make lab-shell  a prompt in a guest that has such devices'
@@ -89,6 +91,13 @@ clang: packages-check packages-lint
 fuzz: packages-check packages-lint
 	$(call setup,$(BUILD)-fuzz,clang,-Dfuzz=true)
 	scripts/fuzz $(BUILD)-fuzz
+
+# FAULTS_MOST=0: all calls of a function in a scenario, not some of them.
+faults: packages-check
+	$(call setup,$(BUILD),gcc,-Dtests=true)
+	ninja -C $(BUILD) -j $(JOBS)
+	VFMIG_BUILD=$(abspath $(BUILD)) /usr/bin/python3 \
+	    tests/faults/matrix.py --quiet --jobs $(JOBS) --most $(FAULTS_MOST)
 
 # The checks need what the compiler was told (clang's folder) and the library.
 lint: packages-check packages-lint

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "faults/fail.h"
 #include "fake-kernel-device.h"
 #include "protocol/iommufd-uapi.h"
 #include "protocol/vfio-uapi.h"
@@ -236,6 +237,7 @@ static int device_ioctl(unsigned long request, void *arg)
             return -EINVAL;
         kdev.state = VFIO_DEVICE_STATE_RUNNING;
         kdev.session_fd = -1;
+        kdev.resets++;
         return 0;
     case VFIO_DEVICE_FEATURE:
         return feature(arg);
@@ -377,11 +379,59 @@ ssize_t __wrap_pwrite64(int fd, const void *buf, size_t size, off_t offset);
 ssize_t __real_read(int fd, void *buf, size_t size);
 ssize_t __real_write(int fd, const void *buf, size_t size);
 
+/* Whether a call of @function fails; may make *@size one byte. */
+#define STRIKES(function, size)                                \
+    ({                                                         \
+        static struct fail_point point = { .name = function }; \
+                                                               \
+        strikes(&point, __builtin_return_address(0), size);    \
+    })
+
+static bool strikes(struct fail_point *point, const void *caller, size_t *size)
+{
+    int ret = kdev_strikes == NULL ? 0 : kdev_strikes(point, caller);
+
+    if (ret == 1 && *size > 1)
+        *size = 1;
+    return ret < 0;
+}
+
+/* What this kernel does in its own name does not count. */
+#define OURS __attribute__((cleanup(leave), unused)) int ours = enter()
+
+static int enter(void)
+{
+    if (kdev_works != NULL)
+        kdev_works(true);
+    return 0;
+}
+
+static void leave(const int *unused)
+{
+    (void)unused;
+    if (kdev_works != NULL)
+        kdev_works(false);
+}
+
+static bool is_session_call(int fd)
+{
+    OURS;
+
+    return is_session(fd);
+}
+
 int __wrap_ioctl(int fd, unsigned long request, void *arg)
 {
+    size_t none = 0;
+
     if (fd == kdev.real_fd)
         return __real_ioctl(fd, request, arg);
     kdev.ioctls++;
+    if (STRIKES("ioctl", &none))
+        return -1;
+
+    OURS;
+
     if (interrupts())
         return -1;
     if (is_to_fail(request, arg)) {
@@ -440,15 +490,19 @@ static ssize_t load(const void *buf, size_t size)
 
 ssize_t __wrap_read(int fd, void *buf, size_t size)
 {
-    if (!is_session(fd))
+    if (!is_session_call(fd))
         return __real_read(fd, buf, size);
+    if (STRIKES("session-read", &size))
+        return -1;
     return interrupts() ? -1 : answer(save(buf, size));
 }
 
 ssize_t __wrap_write(int fd, const void *buf, size_t size)
 {
-    if (!is_session(fd))
+    if (!is_session_call(fd))
         return __real_write(fd, buf, size);
+    if (STRIKES("session-write", &size))
+        return -1;
     return interrupts() ? -1 : answer(load(buf, size));
 }
 
@@ -475,7 +529,7 @@ static bool refuses_access(void)
 ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t offset)
 {
     (void)fd;
-    if (refuses_access())
+    if (STRIKES("pread64", &size) || refuses_access())
         return -1;
     if (kdev.piece > 0 && size > kdev.piece)
         size = kdev.piece;
@@ -486,7 +540,7 @@ ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t offset)
 ssize_t __wrap_pwrite64(int fd, const void *buf, size_t size, off_t offset)
 {
     (void)fd;
-    if (refuses_access())
+    if (STRIKES("pwrite64", &size) || refuses_access())
         return -1;
     memcpy(config_at(size, offset), buf, size);
     return (ssize_t)size;

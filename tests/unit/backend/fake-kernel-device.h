@@ -59,9 +59,17 @@ struct kdev {
     unsigned int ioctls;
     unsigned int num_ranges;
     unsigned int sessions; /* opened */
+    unsigned int resets;
 };
 
 extern struct kdev kdev;
+
+/* A program that defines this has calls fail: below 0, with errno set, or of
+ * the bytes to be moved only one is, if it is 1.  @point counts the calls. */
+struct fail_point;
+int kdev_strikes(struct fail_point *point, const void *caller)
+    __attribute__((weak));
+void kdev_works(bool works) __attribute__((weak));
 
 /* Everything as a good device has it, RUNNING. */
 void kdev_start(void);
