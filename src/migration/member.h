@@ -35,6 +35,7 @@ struct member {
     struct member_move move;
     bool recovering;
     enum vfm_recovery recovery; /* the worst so far */
+    bool known_gone;            /* whoever waits for it was woken */
 
     /* Of the device's state, as it passes. */
     struct digest *digest;

@@ -146,15 +146,26 @@ static int gather_channel(struct vfm_migration *m, struct pollfd *all, int n)
     return merge(all, n, fds, added);
 }
 
-static int gather_device(struct vfm_migration *m, struct vfm_device *dev,
+/* A device that is gone says so for ever.  Once is news: who needs it finds
+ * out, also if that was only found out here.  Others do not wait for it. */
+static bool is_old_news(struct member *member)
+{
+    bool before = member->known_gone;
+
+    if (device_is_busy(member->dev) || device_check(member->dev, NULL) == 0)
+        return false;
+    member->known_gone = true;
+    return before;
+}
+
+static int gather_device(struct vfm_migration *m, struct member *member,
                          struct pollfd *all, int n)
 {
     struct pollfd fds[DEVICE_MAX_FDS];
     int64_t at = CLOCK_NEVER;
-    int added = device_wait_fds(dev, fds, &at);
+    int added = device_wait_fds(member->dev, fds, &at);
 
-    /* Who needs a device that is gone finds out; others do not wait for it. */
-    if (at <= 0 && !device_is_busy(dev) && device_check(dev, NULL) < 0)
+    if (at <= 0 && is_old_news(member))
         return n;
     wish_wake(m, at);
     return merge(all, n, fds, added);
@@ -169,7 +180,7 @@ static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
         return 0;
     n = gather_channel(m, all, n);
     for (unsigned int i = 0; i < m->num_members; i++)
-        n = gather_device(m, m->members[i]->dev, all, n);
+        n = gather_device(m, m->members[i], all, n);
     return n;
 }
 
