@@ -170,7 +170,9 @@ static int send_request(struct client *c, struct request *req,
 
     ret = try ? wire_try_send(&c->main, all, num_parts + 1)
               : wire_send(&c->main, all, num_parts + 1, fds, num_fds);
-    if (ret == -EAGAIN)
+    /* Neither breaks the connection: only this request is not made.  But who
+     * opens a device takes a command that fails for one that it lacks. */
+    if (ret == -EAGAIN || (ret == -ENOMEM && c->is_open))
         return ret;
     if (ret < 0)
         return client_lose(c, ret, "sending failed: %s", strerror(-ret));
@@ -443,7 +445,7 @@ int client_wait(struct client *c, const struct request *req)
         }
         n = client_poll_fds(c, fds, &deadline);
         if (poll(fds, (nfds_t)n, clock_poll_timeout(deadline)) < 0 &&
-            errno != EINTR)
+            errno != EINTR && errno != ENOMEM)
             return client_lose(c, -errno, "cannot poll: %s", strerror(errno));
     }
 }

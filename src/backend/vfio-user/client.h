@@ -201,6 +201,7 @@ struct client {
 
     /* Why the connection is over; code is 0 while it is not. */
     struct vfm_error lost;
+    bool is_open; /* all there is to learn has been learned */
 
     /* What the server said it can take. */
     uint32_t max_msg_fds;

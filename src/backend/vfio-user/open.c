@@ -202,6 +202,7 @@ static int learn(struct client *c, struct vfm_error *err)
         config_learn(c);
     if (c->lost.code != 0)
         return client_error(c, err, c->lost.code, "open it");
+    c->is_open = true;
     device_opened(c->dev, state);
     return 0;
 }

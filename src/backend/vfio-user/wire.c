@@ -73,12 +73,19 @@ void wire_close(struct wire *w)
     wire_release(w);
 }
 
+/* The kernel had no memory to spare for a moment.  Nothing was moved and the
+ * connection is as good as before: a device is not given up for that. */
+static bool is_shortage(int code)
+{
+    return code == ENOMEM || code == ENOBUFS;
+}
+
 /* What a failed or empty read means. */
 static int receive_error(ssize_t n)
 {
     if (n == 0 || errno == ECONNRESET)
         return -ENOTCONN;
-    return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return errno == EWOULDBLOCK || is_shortage(errno) ? -EAGAIN : -errno;
 }
 
 /* Keeps the descriptors that came with @msg; closes those beyond
@@ -251,7 +258,7 @@ static ssize_t send_parts(struct wire *w, const struct iovec *parts,
     while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
-    if (errno == EAGAIN || errno == EWOULDBLOCK)
+    if (errno == EAGAIN || errno == EWOULDBLOCK || is_shortage(errno))
         return 0;
     if (errno == EPIPE || errno == ECONNRESET) {
         w->send_broken = true;
@@ -286,7 +293,8 @@ static void copy_parts(uint8_t *to, const struct iovec *parts, int num_parts,
     }
 }
 
-/* Keeps the message but for its first @sent bytes. */
+/* Keeps the message but for its first @sent bytes.  Returns -ENOMEM if there is
+ * no room for it, and -EPIPE if by then half of it has been sent. */
 static int keep_unsent(struct wire *w, const struct iovec *parts, int num_parts,
                        size_t sent, const int *fds, unsigned int num_fds)
 {
@@ -295,7 +303,7 @@ static int keep_unsent(struct wire *w, const struct iovec *parts, int num_parts,
     struct wire_unsent *u = malloc(sizeof(*u) + size);
 
     if (u == NULL)
-        return -ENOMEM;
+        return sent == 0 ? -ENOMEM : -EPIPE;
     u->next = NULL;
     u->id = header->id;
     u->is_command = (header->flags & VFU_TYPE_MASK) == VFU_TYPE_COMMAND;

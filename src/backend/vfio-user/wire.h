@@ -92,7 +92,8 @@ void wire_next_message(struct wire *w);
 
 /* Sends a message, or keeps what there is no room for.  The first part begins
  * with its header; @fds must stay open until it is sent.  Returns 0 or a
- * negative errno. */
+ * negative errno.
+ *   -ENOMEM    nothing of it was sent, and all else is as before */
 int wire_send(struct wire *w, const struct iovec *parts, int num_parts,
               const int *fds, unsigned int num_fds);
 

@@ -86,7 +86,8 @@ ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
         c->wants_room = true;
         return ret;
     }
-    return ret < 0 ? session_error(c, err) : (ssize_t)len;
+    return ret < 0 ? client_error(c, err, ret, "write its state")
+                   : (ssize_t)len;
 }
 
 int writer_flush(struct vfm_device *dev, struct vfm_error *err)
