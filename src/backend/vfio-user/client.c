@@ -478,24 +478,27 @@ int client_of(const struct vfm_device *dev, struct client **cp,
     return 0;
 }
 
-struct client *client_new(int fd, const struct settings *settings)
+int client_new(int fd, const struct settings *settings, struct client **cp)
 {
     struct client *c = calloc(1, sizeof(*c));
+    int ret;
 
     if (c == NULL)
-        return NULL;
+        return -ENOMEM;
     c->settings = *settings;
     c->poll_fd = -1;
     c->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->news_fd < 0) {
+        ret = -errno;
         free(c);
-        return NULL;
+        return ret;
     }
     wire_init(&c->main, fd);
     wire_init(&c->twin, -1);
     for (int i = 0; i < UAPI_NUM_REGIONS; i++)
         c->region_fds[i] = -1;
-    return c;
+    *cp = c;
+    return 0;
 }
 
 void client_free(struct client *c)

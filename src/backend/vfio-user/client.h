@@ -237,9 +237,9 @@ static inline struct client *device_client(const struct vfm_device *dev)
 int client_of(const struct vfm_device *dev, struct client **cp,
               struct vfm_error *err);
 
-/* Makes a client for the socket @fd, which is the client's from then on.
- * Returns NULL without memory. */
-struct client *client_new(int fd, const struct settings *settings);
+/* Makes a client for the socket @fd, which is the client's from then on if that
+ * succeeds.  Returns 0 or a negative errno value. */
+int client_new(int fd, const struct settings *settings, struct client **cp);
 
 /* Frees @c and closes its descriptors. */
 void client_free(struct client *c);

@@ -213,12 +213,12 @@ static int open_device(int fd, const char *name, const struct settings *s,
                        uint16_t minor, bool *refused, struct vfm_device **devp,
                        struct vfm_error *err)
 {
-    struct client *c = client_new(fd, s);
-    int ret;
+    struct client *c;
+    int ret = client_new(fd, s, &c);
 
     *refused = false;
-    if (c == NULL)
-        return error_set(err, -ENOMEM, "%s: %s", name, strerror(ENOMEM));
+    if (ret < 0)
+        return error_set(err, ret, "%s: %s", name, strerror(-ret));
     c->dev = device_new(&vfio_user_ops, c, name);
     if (c->dev == NULL) {
         wire_release(&c->main);

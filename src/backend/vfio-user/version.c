@@ -80,8 +80,11 @@ static int adopt_twin(struct client *c, int fd)
     int type = 0;
 
     wire_init(&c->twin, fd);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
-        type != SOCK_STREAM)
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 &&
+        errno != ENOTSOCK)
+        return client_lose(c, -errno, "capabilities: twin_socket: %s",
+                           strerror(errno));
+    if (type != SOCK_STREAM)
         return bad_json(c, "twin_socket is no stream socket");
 
     c->poll_fd = epoll_create1(EPOLL_CLOEXEC);
