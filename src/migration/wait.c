@@ -103,19 +103,40 @@ void wish_wake(struct vfm_migration *m, int64_t at)
     m->wishes.wake_at = clock_min(m->wishes.wake_at, at);
 }
 
+static int set_timer(struct vfm_migration *m, int64_t at)
+{
+    const struct itimerspec when = {
+        .it_value = { .tv_sec = at / NS_PER_SEC, .tv_nsec = at % NS_PER_SEC },
+    };
+
+    if (timerfd_settime(m->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+        return -errno;
+    m->timer_at = at;
+    return 0;
+}
+
+/* Registered for good, so that this cannot fail for want of memory.  Should it
+ * fail all the same, it is tried again, and the timer wakes us for that. */
+static void set_due(struct vfm_migration *m, bool due)
+{
+    if (due == m->watches->due)
+        return;
+    if (watch_fd(m, m->due_fd, due ? EPOLLIN : 0) == 0)
+        m->watches->due = due;
+    else if (due)
+        set_timer(m, clock_now());
+}
+
 /* A deadline moves with every byte, and most never come: the timer is only
  * moved to the front.  Waking up too early does no harm. */
 static void arm_timer(struct vfm_migration *m)
 {
     int64_t at = m->wishes.wake_at;
-    struct itimerspec when = { 0 };
 
     if (at >= m->timer_at || at <= 0)
         return;
-    m->timer_at = at;
-    when.it_value.tv_sec = at / NS_PER_SEC;
-    when.it_value.tv_nsec = at % NS_PER_SEC;
-    timerfd_settime(m->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    if (set_timer(m, at) < 0)
+        set_due(m, true); /* too early, again and again, but not never */
 }
 
 /* Adds @n entries to those in @all, which has @have; one descriptor once. */
@@ -226,14 +247,6 @@ static int register_changes(struct vfm_migration *m, const struct pollfd *all,
     memcpy(w->fds, all, (size_t)n * sizeof(*all));
     w->n = n;
     return 0;
-}
-
-/* Registered for good, so that this cannot fail for want of memory. */
-static void set_due(struct vfm_migration *m, bool due)
-{
-    if (due != m->watches->due)
-        watch_fd(m, m->due_fd, due ? EPOLLIN : 0);
-    m->watches->due = due;
 }
 
 void wait_wake(struct vfm_migration *m)
