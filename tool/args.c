@@ -145,8 +145,13 @@ static int take_option(const struct args_syntax *syntax,
                        const struct args_option *opt, void *into)
 {
     struct vfm_error err = { 0 };
+    int ret = opt->take(optarg, (char *)into + opt->offset, &err);
 
-    if (opt->take(optarg, (char *)into + opt->offset, &err) < 0)
+    if (ret == -ENOMEM) {
+        say_error("%s: --%s: %s", syntax->command, opt->name, err.message);
+        return EXIT_FAILED;
+    }
+    if (ret < 0)
         return say_usage(syntax->command, "--%s: %s", opt->name, err.message);
     return ARGS_GO_ON;
 }

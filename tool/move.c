@@ -164,7 +164,8 @@ static int open_channel(struct run *run, struct vfm_error *err)
         return open_uri(run, opts->where, &options, err);
 
     if (asprintf(&uri, "file:%s", opts->where) < 0)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory",
+                         move_name(run->move));
     ret = open_uri(run, uri, &options, err);
     free(uri);
     return ret;

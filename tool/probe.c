@@ -40,6 +40,14 @@ static const struct args_syntax syntax = {
     .options = options,
 };
 
+/* Whether it is us or the connection that failed, and not the device that
+ * refused. */
+static bool is_no_answer(struct vfm_device *dev, int ret)
+{
+    return ret == -ENOMEM ||
+           (ret < 0 && vfm_device_refresh_state(dev, NULL) < 0);
+}
+
 /* Asks for the sizes.  A device that cannot tell is no failure; one that broke
  * is. */
 static int ask_sizes(struct vfm_device *dev, struct probe *probe,
@@ -50,7 +58,7 @@ static int ask_sizes(struct vfm_device *dev, struct probe *probe,
     if (probe->info.has_data_size) {
         ret = vfm_device_data_size(dev, &probe->data_size, err);
         probe->has_data_size = ret == 0;
-        if (ret == -ETIMEDOUT || ret == -EPROTO || ret == -ENOTCONN)
+        if (is_no_answer(dev, ret))
             return ret;
     }
     if (probe->info.has_precopy_info &&
@@ -58,7 +66,7 @@ static int ask_sizes(struct vfm_device *dev, struct probe *probe,
          probe->state == VFM_STATE_PRE_COPY_P2P)) {
         ret = vfm_device_precopy_info(dev, &probe->precopy, err);
         probe->has_precopy = ret == 0;
-        if (ret == -ETIMEDOUT || ret == -EPROTO || ret == -ENOTCONN)
+        if (is_no_answer(dev, ret))
             return ret;
     }
     return 0;
