@@ -290,7 +290,12 @@ static int file_accept(struct vfm_listener *lis, struct vfm_channel **chp,
     if (fd < 0)
         return open_failed(lis->uri, -errno, err);
     /* A FIFO that nobody has written to yet would read as ended. */
-    if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)) {
+    if (fstat(fd, &st) < 0) {
+        ret = open_failed(lis->uri, -errno, err);
+        close(fd);
+        return ret;
+    }
+    if (S_ISFIFO(st.st_mode)) {
         ret = wait_fd(fd, POLLIN, deadline, lis->opts.cancel_fd);
         if (ret < 0) {
             close(fd);
