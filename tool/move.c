@@ -392,7 +392,14 @@ static int run_move(const struct move *move)
  */
 static int check_stdout(const struct move *move)
 {
-    if (stdout_is_taken(move) || write(STDOUT_FILENO, "", 0) == 0)
+    ssize_t ret;
+
+    if (stdout_is_taken(move))
+        return EXIT_DONE;
+    do
+        ret = write(STDOUT_FILENO, "", 0);
+    while (ret < 0 && errno == EINTR);
+    if (ret == 0)
         return EXIT_DONE;
 
     say_error("standard output: cannot write to it: %s; nothing was touched",
