@@ -4,13 +4,15 @@
  * The hello and its answer: framing and JSON, no waiting.
  */
 #include <errno.h>
-#include <json-c/json.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "migration/hello.h"
 #include "util/bytes.h"
 #include "util/error.h"
+#include "util/json.h"
+#include "util/text.h"
 
 #define HELLO_MAGIC   0x56464d47 /* "VFMG" */
 #define QEMU_MAGIC    0x5145564d /* "QEVM" */
@@ -20,7 +22,8 @@
 /* 64 devices with long names and 1024 blocks of memory are below it; a target's
  * inbox is larger. */
 #define HELLO_MAX     (UINT32_C(512) << 10)
-#define DEPTH_MAX     8
+
+static const struct json_limits limits = { .depth = 8, .values = 1 << 16 };
 
 /* What a target must understand to take part, if the source needs it. */
 static bool needs_handover(const struct vfm_migration *m)
@@ -54,35 +57,6 @@ static int out_of_memory(struct vfm_error *err)
     return error_set(err, -ENOMEM, "hello: out of memory");
 }
 
-/* Adds @value, whose reference it takes; false without memory. */
-static bool add(struct json_object *object, const char *key,
-                struct json_object *value)
-{
-    if (value != NULL && json_object_object_add(object, key, value) == 0)
-        return true;
-    json_object_put(value);
-    return false;
-}
-
-static bool add_int(struct json_object *object, const char *key, int64_t value)
-{
-    return add(object, key, json_object_new_int64(value));
-}
-
-static bool add_text(struct json_object *object, const char *key,
-                     const char *text)
-{
-    return add(object, key, json_object_new_string(text));
-}
-
-static bool append(struct json_object *array, struct json_object *value)
-{
-    if (value != NULL && json_object_array_add(array, value) == 0)
-        return true;
-    json_object_put(value);
-    return false;
-}
-
 /* The members of struct vfm_device_info that both sides must agree on. */
 static const struct {
     const char *key;
@@ -112,138 +86,125 @@ static void get_identity(const struct vfm_device *dev,
     memcpy(values, all, sizeof(all));
 }
 
-static struct json_object *device_object(const struct member *member)
+static void put_device(const struct vfm_migration *m, size_t i, struct text *t)
 {
-    struct json_object *object = json_object_new_object();
+    const struct member *member = m->members[i];
     int64_t values[NUM_IDENTITY];
-    bool ok = object != NULL && add_text(object, "id", member->id) &&
-              add_text(object, "backend", member->dev->info.backend);
 
+    text_put(t, "{\"id\":");
+    text_put_json(t, member->id);
+    text_put(t, ",\"backend\":");
+    text_put_json(t, member->dev->info.backend);
     get_identity(member->dev, values);
-    for (size_t i = 0; ok && i < NUM_IDENTITY; i++)
-        ok = add_int(object, identity[i].key, values[i]);
-    if (ok)
-        return object;
-    json_object_put(object);
-    return NULL;
+    for (size_t n = 0; n < NUM_IDENTITY; n++)
+        text_put(t, ",\"%s\":%" PRId64, identity[n].key, values[n]);
+    text_put(t, "}");
 }
 
-/* Adds the list @key of @n things, each made by @make. */
-static bool add_list(const struct vfm_migration *m, struct json_object *object,
+/* Puts an object with a name and a number. */
+static void put_named_number(struct text *t, const char *name, const char *key,
+                             uint64_t number)
+{
+    text_put(t, "{\"name\":");
+    text_put_json(t, name);
+    text_put(t, ",\"%s\":%" PRIu64 "}", key, number);
+}
+
+static void put_block(const struct vfm_migration *m, size_t i, struct text *t)
+{
+    put_named_number(t, m->ram->blocks[i].name, "bytes",
+                     m->ram->blocks[i].bytes);
+}
+
+static void put_blob(const struct vfm_migration *m, size_t i, struct text *t)
+{
+    put_named_number(t, m->blobs[i]->is.name, "version",
+                     m->blobs[i]->is.version);
+}
+
+/* Puts the list @key of @n things, each put by @put. */
+static void put_list(const struct vfm_migration *m, struct text *t,
                      const char *key, size_t n,
-                     struct json_object *(*make)(const struct vfm_migration *m,
-                                                 size_t i))
+                     void (*put)(const struct vfm_migration *m, size_t i,
+                                 struct text *t))
 {
-    struct json_object *list = json_object_new_array();
-    bool ok = add(object, key, list);
-
-    for (size_t i = 0; ok && i < n; i++)
-        ok = append(list, make(m, i));
-    return ok;
-}
-
-static struct json_object *make_device(const struct vfm_migration *m, size_t i)
-{
-    return device_object(m->members[i]);
-}
-
-/* An object with a name and a number. */
-static struct json_object *named_number(const char *name, const char *key,
-                                        uint64_t number)
-{
-    struct json_object *object = json_object_new_object();
-
-    if (object != NULL && add_text(object, "name", name) &&
-        add(object, key, json_object_new_uint64(number)))
-        return object;
-    json_object_put(object);
-    return NULL;
-}
-
-static struct json_object *make_block(const struct vfm_migration *m, size_t i)
-{
-    return named_number(m->ram->blocks[i].name, "bytes",
-                        m->ram->blocks[i].bytes);
-}
-
-static struct json_object *make_blob(const struct vfm_migration *m, size_t i)
-{
-    return named_number(m->blobs[i]->is.name, "version",
-                        m->blobs[i]->is.version);
-}
-
-static bool add_required(const struct vfm_migration *m,
-                         struct json_object *object)
-{
-    struct json_object *requires = json_object_new_array();
-    bool ok = add(object, "requires", requires);
-
-    for (size_t i = 0; ok && i < NUM_REQUIRED; i++)
-        if (required[i].is_needed(m))
-            ok = append(requires, json_object_new_string(required[i].name));
-    return ok;
-}
-
-static bool fill_hello(const struct vfm_migration *m,
-                       struct json_object *object)
-{
-    bool ok = add_required(m, object) &&
-              add_list(m, object, "devices", m->num_members, make_device);
-
-    if (ok && m->ram != NULL)
-        ok = add_list(m, object, "ram", m->ram->num_blocks, make_block);
-    if (ok && m->num_blobs > 0)
-        ok = add_list(m, object, "blobs", m->num_blobs, make_blob);
-    return ok && add_text(object, "version", VFMIG_VERSION) &&
-           add_text(object, "machine", m->machine) &&
-           add(object, "running", json_object_new_boolean(!m->paused));
-}
-
-/* Puts @object, which it frees, into a frame. */
-static int make_frame(struct json_object *object, bool ok, char **frame,
-                      size_t *len, struct vfm_error *err)
-{
-    const char *text = NULL;
-    size_t text_len = 0;
-
-    *frame = NULL;
-    if (ok)
-        text = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN,
-                                                 &text_len);
-    if (text != NULL)
-        *frame = malloc(FRAME_SIZE + text_len);
-    if (*frame != NULL) {
-        put_be32(*frame, HELLO_MAGIC);
-        put_be16(*frame + 4, HELLO_VERSION);
-        put_be16(*frame + 6, 0);
-        put_be32(*frame + 8, (uint32_t)text_len);
-        memcpy(*frame + FRAME_SIZE, text, text_len);
-        *len = FRAME_SIZE + text_len;
+    text_put(t, ",\"%s\":[", key);
+    for (size_t i = 0; i < n; i++) {
+        text_put(t, i > 0 ? "," : "");
+        put(m, i, t);
     }
-    json_object_put(object);
-    return *frame == NULL ? out_of_memory(err) : 0;
+    text_put(t, "]");
+}
+
+static void put_required(const struct vfm_migration *m, struct text *t)
+{
+    const char *before = "";
+
+    text_put(t, "\"requires\":[");
+    for (size_t i = 0; i < NUM_REQUIRED; i++) {
+        if (!required[i].is_needed(m))
+            continue;
+        text_put(t, "%s\"%s\"", before, required[i].name);
+        before = ",";
+    }
+    text_put(t, "]");
+}
+
+/* Room for the frame's head, which is filled in at the end. */
+static void begin_frame(struct text *t)
+{
+    text_put(t, "%*s{", FRAME_SIZE, "");
+}
+
+static int end_frame(struct text *t, char **frame, size_t *len,
+                     struct vfm_error *err)
+{
+    text_put(t, "}");
+    *frame = NULL;
+    if (t->error < 0) {
+        free(t->p);
+        return out_of_memory(err);
+    }
+    put_be32(t->p, HELLO_MAGIC);
+    put_be16(t->p + 4, HELLO_VERSION);
+    put_be16(t->p + 6, 0);
+    put_be32(t->p + 8, (uint32_t)(t->len - FRAME_SIZE));
+    *frame = t->p;
+    *len = t->len;
+    return 0;
 }
 
 int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
                 struct vfm_error *err)
 {
-    struct json_object *object = json_object_new_object();
+    struct text t = { 0 };
 
-    return make_frame(object, object != NULL && fill_hello(m, object), frame,
-                      len, err);
+    begin_frame(&t);
+    put_required(m, &t);
+    put_list(m, &t, "devices", m->num_members, put_device);
+    if (m->ram != NULL)
+        put_list(m, &t, "ram", m->ram->num_blocks, put_block);
+    if (m->num_blobs > 0)
+        put_list(m, &t, "blobs", m->num_blobs, put_blob);
+    text_put(&t, ",\"version\":\"%s\",\"machine\":", VFMIG_VERSION);
+    text_put_json(&t, m->machine);
+    text_put(&t, ",\"running\":%s", m->paused ? "false" : "true");
+    return end_frame(&t, frame, len, err);
 }
 
 int hello_build_answer(const char *refusal, char **frame, size_t *len,
                        struct vfm_error *err)
 {
-    struct json_object *object = json_object_new_object();
-    bool ok = object != NULL &&
-              add(object, "accept", json_object_new_boolean(refusal == NULL)) &&
-              add_text(object, "version", VFMIG_VERSION);
+    struct text t = { 0 };
 
-    if (ok && refusal != NULL)
-        ok = add_text(object, "reason", refusal);
-    return make_frame(object, ok, frame, len, err);
+    begin_frame(&t);
+    text_put(&t, "\"accept\":%s,\"version\":\"%s\"",
+             refusal == NULL ? "true" : "false", VFMIG_VERSION);
+    if (refusal != NULL) {
+        text_put(&t, ",\"reason\":");
+        text_put_json(&t, refusal);
+    }
+    return end_frame(&t, frame, len, err);
 }
 
 static int check_frame(const uint8_t *frame, struct vfm_error *err)
@@ -286,42 +247,33 @@ int hello_next(struct inbox *in, const char **json, size_t *len,
     return 1;
 }
 
-/* Returns the object that @json is, or NULL. */
-static struct json_object *parse(const char *json, size_t len)
+/* Reads the object that @json is; @what names it. */
+static int parse(const char *json, size_t len, const char *what,
+                 struct json **objectp, struct vfm_error *err)
 {
-    struct json_tokener *tok = json_tokener_new_ex(DEPTH_MAX);
-    struct json_object *object = NULL;
+    int ret = json_read(json, len, &limits, objectp);
 
-    if (tok == NULL)
-        return NULL;
-    object = json_tokener_parse_ex(tok, json, (int)len);
-    if (json_tokener_get_error(tok) != json_tokener_success ||
-        !json_object_is_type(object, json_type_object)) {
-        json_object_put(object);
-        object = NULL;
-    }
-    json_tokener_free(tok);
-    return object;
+    if (ret == -ENOMEM)
+        return out_of_memory(err);
+    if (ret == 0 && (*objectp)->kind == JSON_OBJECT)
+        return 0;
+    json_free(*objectp);
+    return error_set(err, -EPROTO, "hello: %sis no JSON object", what);
 }
 
-static const char *get_text(struct json_object *object, const char *key)
+static const char *get_text(const struct json *object, const char *key)
 {
-    struct json_object *value;
+    const struct json *v = json_get(object, key, JSON_STRING);
 
-    if (!json_object_object_get_ex(object, key, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return "";
-    return json_object_get_string(value);
+    return v == NULL ? "" : v->text;
 }
 
 /* Whether @key is there and true; what is no boolean is not. */
-static bool get_true(struct json_object *object, const char *key)
+static bool get_true(const struct json *object, const char *key)
 {
-    struct json_object *value;
+    const struct json *v = json_get(object, key, JSON_BOOLEAN);
 
-    return json_object_object_get_ex(object, key, &value) &&
-           json_object_is_type(value, json_type_boolean) &&
-           json_object_get_boolean(value);
+    return v != NULL && v->boolean;
 }
 
 static bool is_required_known(const char *name)
@@ -332,29 +284,27 @@ static bool is_required_known(const char *name)
     return false;
 }
 
-static int check_required(struct json_object *hello, struct vfm_error *err)
+static int check_required(const struct json *hello, struct vfm_error *err)
 {
-    struct json_object *array;
+    const struct json *list = json_get(hello, "requires", JSON_ARRAY);
 
-    if (!json_object_object_get_ex(hello, "requires", &array) ||
-        !json_object_is_type(array, json_type_array))
+    if (list == NULL)
         return error_set(err, -EPROTO, "hello: does not say what it requires");
-    for (size_t i = 0; i < json_object_array_length(array); i++) {
-        const char *name =
-            json_object_get_string(json_object_array_get_idx(array, i));
+    for (const struct json *v = list->first; v != NULL; v = v->next) {
+        const char *name = v->kind == JSON_STRING ? v->text : "";
 
-        if (name == NULL || !is_required_known(name))
+        if (!is_required_known(name))
             return error_set(err, -ENOTSUP,
                              "hello: the source requires \"%.64s\", which this "
                              "version does not know",
-                             name == NULL ? "" : name);
+                             name);
     }
     return 0;
 }
 
 /* A device without configuration space takes the state of any. */
 static int compare_device(const struct member *member,
-                          struct json_object *theirs, struct vfm_error *err)
+                          const struct json *theirs, struct vfm_error *err)
 {
     int64_t ours[NUM_IDENTITY];
 
@@ -362,16 +312,17 @@ static int compare_device(const struct member *member,
     if (member->dev->info.config_size == 0)
         return 0;
     for (size_t i = 0; i < NUM_IDENTITY; i++) {
-        struct json_object *value;
+        const struct json *v = json_get(theirs, identity[i].key, JSON_INTEGER);
+        int64_t value = v == NULL ? 0 : v->integer;
 
-        if (!json_object_object_get_ex(theirs, identity[i].key, &value))
+        if (!json_has(theirs, identity[i].key))
             continue;
-        if (json_object_get_int64(value) != ours[i])
+        if (value != ours[i])
             return error_set(err, -ENODEV,
                              "%s: another kind of device: the source's %s is "
                              "0x%llx, ours 0x%llx",
                              member->id, identity[i].text,
-                             (unsigned long long)json_object_get_int64(value),
+                             (unsigned long long)value,
                              (unsigned long long)ours[i]);
     }
     return 0;
@@ -385,25 +336,20 @@ static struct member *find_id(struct vfm_migration *m, const char *id)
     return NULL;
 }
 
-static int check_devices(struct vfm_migration *m, struct json_object *hello,
+static int check_devices(struct vfm_migration *m, const struct json *hello,
                          struct vfm_error *err)
 {
-    struct json_object *array;
-    size_t n;
+    const struct json *list = json_get(hello, "devices", JSON_ARRAY);
 
-    if (!json_object_object_get_ex(hello, "devices", &array) ||
-        !json_object_is_type(array, json_type_array))
+    if (list == NULL)
         return error_set(err, -EPROTO, "hello: names no devices");
-    n = json_object_array_length(array);
-    if (n != m->num_members)
+    if (list->count != m->num_members)
         return error_set(err, -ENODEV,
-                         "the source sends %zu devices, but %u are waiting", n,
-                         m->num_members);
-    for (size_t i = 0; i < n; i++) {
-        struct json_object *theirs = json_object_array_get_idx(array, i);
-        const char *id = json_object_is_type(theirs, json_type_object)
-                             ? get_text(theirs, "id")
-                             : "";
+                         "the source sends %zu devices, but %u are waiting",
+                         list->count, m->num_members);
+    for (const struct json *theirs = list->first; theirs != NULL;
+         theirs = theirs->next) {
+        const char *id = get_text(theirs, "id");
         struct member *member = find_id(m, id);
         int ret;
 
@@ -421,7 +367,7 @@ static int check_devices(struct vfm_migration *m, struct json_object *hello,
 }
 
 static int check_machine(const struct vfm_migration *m,
-                         struct json_object *hello, struct vfm_error *err)
+                         const struct json *hello, struct vfm_error *err)
 {
     const char *theirs = get_text(hello, "machine");
 
@@ -432,36 +378,19 @@ static int check_machine(const struct vfm_migration *m,
                      theirs, m->machine);
 }
 
-/* The list @key of @hello, or NULL: none, or none that is one. */
-static struct json_object *get_list(struct json_object *hello, const char *key)
+/* The name and the number of @entry; "" and 0 if it has none. */
+static const char *get_named_number(const struct json *entry, const char *key,
+                                    uint64_t *number)
 {
-    struct json_object *list;
+    const struct json *v = json_get(entry, key, JSON_INTEGER);
 
-    if (!json_object_object_get_ex(hello, key, &list) ||
-        !json_object_is_type(list, json_type_array))
-        return NULL;
-    return list;
-}
-
-/* The name and the number of entry @i; "" and 0 if it has none. */
-static const char *get_named_number(struct json_object *list, size_t i,
-                                    const char *key, uint64_t *number)
-{
-    struct json_object *entry = json_object_array_get_idx(list, i);
-    struct json_object *value;
-
-    *number = 0;
-    if (!json_object_is_type(entry, json_type_object))
-        return "";
-    if (json_object_object_get_ex(entry, key, &value) &&
-        json_object_is_type(value, json_type_int))
-        *number = json_object_get_uint64(value);
+    *number = v == NULL || v->integer < 0 ? 0 : (uint64_t)v->integer;
     return get_text(entry, "name");
 }
 
 /* The same as when the stream announces its blocks, but before anything was
  * sent. */
-static int check_blocks(const struct vfm_migration *m, struct json_object *list,
+static int check_blocks(const struct vfm_migration *m, const struct json *list,
                         struct vfm_error *err)
 {
     struct ram_load *rl = NULL;
@@ -469,9 +398,10 @@ static int check_blocks(const struct vfm_migration *m, struct json_object *list,
 
     if (ret < 0)
         return out_of_memory(err);
-    for (size_t i = 0; ret == 0 && i < json_object_array_length(list); i++) {
+    for (const struct json *v = list->first; ret == 0 && v != NULL;
+         v = v->next) {
         uint64_t bytes;
-        const char *name = get_named_number(list, i, "bytes", &bytes);
+        const char *name = get_named_number(v, "bytes", &bytes);
 
         ret = ram_load_block(rl, name, bytes, err);
     }
@@ -481,10 +411,10 @@ static int check_blocks(const struct vfm_migration *m, struct json_object *list,
     return ret;
 }
 
-static int check_ram(const struct vfm_migration *m, struct json_object *hello,
+static int check_ram(const struct vfm_migration *m, const struct json *hello,
                      struct vfm_error *err)
 {
-    struct json_object *list = get_list(hello, "ram");
+    const struct json *list = json_get(hello, "ram", JSON_ARRAY);
 
     if (list == NULL && m->ram == NULL)
         return 0;
@@ -522,15 +452,14 @@ static int check_blob(const struct vfm_migration *m, const char *name,
         blob, version > UINT32_MAX ? UINT32_MAX : (uint32_t)version, err);
 }
 
-static int check_blobs(const struct vfm_migration *m, struct json_object *hello,
+static int check_blobs(const struct vfm_migration *m, const struct json *hello,
                        struct vfm_error *err)
 {
-    struct json_object *list = get_list(hello, "blobs");
-    size_t n = list == NULL ? 0 : json_object_array_length(list);
+    const struct json *v = json_get(hello, "blobs", JSON_ARRAY);
 
-    for (size_t i = 0; i < n; i++) {
+    for (v = v == NULL ? NULL : v->first; v != NULL; v = v->next) {
         uint64_t version;
-        const char *name = get_named_number(list, i, "version", &version);
+        const char *name = get_named_number(v, "version", &version);
         int ret = check_blob(m, name, version, err);
 
         if (ret < 0)
@@ -546,11 +475,11 @@ static int check_blobs(const struct vfm_migration *m, struct json_object *hello,
 int hello_check(struct vfm_migration *m, const char *json, size_t len,
                 struct vfm_error *err)
 {
-    struct json_object *hello = parse(json, len);
-    int ret;
+    struct json *hello;
+    int ret = parse(json, len, "", &hello, err);
 
-    if (hello == NULL)
-        return error_set(err, -EPROTO, "hello: is no JSON object");
+    if (ret < 0)
+        return ret;
     ret = check_required(hello, err);
     if (ret == 0)
         ret = check_machine(m, hello, err);
@@ -561,22 +490,22 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
     if (ret == 0)
         ret = check_blobs(m, hello, err);
     m->target.source_running = get_true(hello, "running");
-    json_object_put(hello);
+    json_free(hello);
     return ret;
 }
 
 int hello_check_answer(const struct vfm_migration *m, const char *json,
                        size_t len, struct vfm_error *err)
 {
-    struct json_object *answer = parse(json, len);
-    int ret = 0;
+    struct json *answer;
+    int ret = parse(json, len, "the answer ", &answer, err);
 
-    if (answer == NULL)
-        return error_set(err, -EPROTO, "hello: the answer is no JSON object");
+    if (ret < 0)
+        return ret;
     if (!get_true(answer, "accept"))
         ret =
             error_set(err, -EREMOTEIO, "%s: the target refuses: %.160s",
                       vfm_channel_name(m->channel), get_text(answer, "reason"));
-    json_object_put(answer);
+    json_free(answer);
     return ret;
 }

@@ -86,7 +86,7 @@ static int get_memory(struct blob *blob, size_t size, struct vfm_error *err)
     blob->len = 0;
     blob->bytes = malloc(size > 0 ? size : 1);
     if (blob->bytes == NULL)
-        return error_set(err, -ENOMEM, "%s: no memory for %zu bytes",
+        return error_set(err, -ENOMEM, "%s: out of memory for %zu bytes",
                          blob->is.name, size);
     return 0;
 }

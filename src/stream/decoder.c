@@ -174,7 +174,7 @@ int vfm_decoder_new(const struct vfm_decoder_options *options,
     int ret;
 
     if (dec == NULL)
-        return error_set(err, -ENOMEM, "stream: no memory for a decoder");
+        return error_set(err, -ENOMEM, "stream: out of memory");
     ret = set_options(dec, options, err);
     if (ret < 0) {
         vfm_decoder_free(dec);

@@ -106,7 +106,7 @@ int vfm_multifd_decoder_new(const struct vfm_multifd_options *options,
     int ret;
 
     if (dec == NULL)
-        return error_set(err, -ENOMEM, "stream: no memory for a decoder");
+        return error_set(err, -ENOMEM, "stream: out of memory");
     ret = set_options(dec, options, err);
     if (ret < 0) {
         vfm_multifd_decoder_free(dec);

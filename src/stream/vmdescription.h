@@ -22,10 +22,9 @@
 
 /* Nothing real comes near these.  The last two bound the memory that reading
  * takes: the description of a small machine has 900 objects and arrays. */
-#define VMDESCRIPTION_DEPTH_MAX      64
-#define VMDESCRIPTION_DEVICES_MAX    65536
-#define VMDESCRIPTION_CONTAINERS_MAX (1 << 18)
-#define VMDESCRIPTION_VALUES_MAX     (1 << 20)
+#define VMDESCRIPTION_DEPTH_MAX   64
+#define VMDESCRIPTION_DEVICES_MAX 65536
+#define VMDESCRIPTION_VALUES_MAX  (1 << 20)
 
 /* A FULL section, in the order of the stream. */
 struct vmdescription_section {

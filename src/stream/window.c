@@ -38,7 +38,7 @@ int vfm_multifd_window_new(uint32_t span, struct vfm_multifd_window **winp,
                          "stream: a window of %" PRIu32 " packets", span);
     win = calloc(1, sizeof(*win) + words * sizeof(win->bits[0]));
     if (win == NULL)
-        return error_set(err, -ENOMEM, "stream: no memory for a window");
+        return error_set(err, -ENOMEM, "stream: out of memory");
     win->span = span;
     *winp = win;
     return 0;

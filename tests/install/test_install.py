@@ -72,7 +72,7 @@ def test_a_program_linked_statically_runs_without_the_library(programs):
 def test_static_linking_is_told_of_the_libraries_underneath(pkg_config):
     private = run("pkg-config", "--print-requires-private", "libvfmig",
                   env=pkg_config).split()
-    assert {"json-c", "libxxhash"} <= set(private)
+    assert "libxxhash" in private
 
 
 def test_every_public_header_is_installed(stage):

@@ -35,7 +35,7 @@ int dma_begin(struct client *c, struct wire *w)
         uint8_t *buf = realloc(c->dma_buf[i], size);
 
         if (buf == NULL)
-            return client_lose(c, -ENOMEM, "no memory for a command");
+            return client_lose(c, -ENOMEM, "out of memory for a command");
         c->dma_buf[i] = buf;
         c->dma_cap[i] = size;
     }

@@ -12,48 +12,54 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <json-c/json.h>
-
 #include "backend/vfio-user/client.h"
 #include "util/error.h"
+#include "util/json.h"
 
 /* The server's capabilities are a few hundred bytes. */
 #define MAX_VERSION_BODY 16384
-#define MAX_JSON_DEPTH   8
+
+static const struct json_limits json_limits = { .depth = 8,
+                                                .values = MAX_VERSION_BODY };
 
 static int bad_json(struct client *c, const char *what)
 {
     return client_lose(c, -EPROTO, "capabilities: %s", what);
 }
 
-/* Finds member @key of @object, which must have type @type if it is there.
+/* Finds member @key of @object, which must be of that kind if it is there.
  * Returns 0 and it, or NULL if it is absent. */
-static int get_member(struct client *c, struct json_object *object,
-                      const char *key, enum json_type type,
-                      struct json_object **member)
+static int get_member(struct client *c, const struct json *object,
+                      const char *key, enum json_kind kind,
+                      const struct json **member)
 {
-    *member = NULL;
-    if (!json_object_object_get_ex(object, key, member) || *member == NULL)
-        return 0;
-    if (json_object_is_type(*member, type))
+    static const char *const names[] = {
+        [JSON_BOOLEAN] = "boolean",
+        [JSON_INTEGER] = "int",
+        [JSON_OBJECT] = "object",
+    };
+
+    *member = json_get(object, key, kind);
+    if (*member != NULL || !json_has(object, key) ||
+        json_get(object, key, JSON_NULL) != NULL)
         return 0;
     return client_lose(c, -EPROTO, "capabilities: %s is not of type %s", key,
-                       json_type_to_name(type));
+                       names[kind]);
 }
 
 /* Reads the number @key, if it is there, into *@value: between @min and
  * @max, a larger one counting as @max. */
-static int get_number(struct client *c, struct json_object *object,
+static int get_number(struct client *c, const struct json *object,
                       const char *key, uint32_t min, uint32_t max,
                       uint32_t *value)
 {
-    struct json_object *member;
+    const struct json *member;
     int64_t number;
-    int ret = get_member(c, object, key, json_type_int, &member);
+    int ret = get_member(c, object, key, JSON_INTEGER, &member);
 
     if (ret < 0 || member == NULL)
         return ret;
-    number = json_object_get_int64(member);
+    number = member->integer;
     if (number < (int64_t)min)
         return client_lose(c, -EPROTO, "capabilities: %s is %" PRId64, key,
                            number);
@@ -62,13 +68,13 @@ static int get_number(struct client *c, struct json_object *object,
 }
 
 /* Reads the boolean @key; false if it is absent. */
-static int read_flag(struct client *c, struct json_object *object,
+static int read_flag(struct client *c, const struct json *object,
                      const char *key, bool *value)
 {
-    struct json_object *member;
-    int ret = get_member(c, object, key, json_type_boolean, &member);
+    const struct json *member;
+    int ret = get_member(c, object, key, JSON_BOOLEAN, &member);
 
-    *value = ret == 0 && member != NULL && json_object_get_boolean(member);
+    *value = ret == 0 && member != NULL && member->boolean;
     return ret;
 }
 
@@ -96,13 +102,13 @@ static int adopt_twin(struct client *c, int fd)
     return 0;
 }
 
-static int read_twin(struct client *c, struct json_object *caps)
+static int read_twin(struct client *c, const struct json *caps)
 {
-    struct json_object *object;
+    const struct json *object;
     bool supported = false;
     uint32_t index = UINT32_MAX;
     int fd;
-    int ret = get_member(c, caps, "twin_socket", json_type_object, &object);
+    int ret = get_member(c, caps, "twin_socket", JSON_OBJECT, &object);
 
     if (ret < 0 || object == NULL)
         return ret;
@@ -120,14 +126,14 @@ static int read_twin(struct client *c, struct json_object *caps)
 }
 
 /* Reads what the server says of itself; unknown members are ignored. */
-static int read_capabilities(struct client *c, struct json_object *root)
+static int read_capabilities(struct client *c, const struct json *root)
 {
-    struct json_object *caps;
+    const struct json *caps;
     int ret;
 
-    if (!json_object_is_type(root, json_type_object))
+    if (root->kind != JSON_OBJECT)
         return bad_json(c, "not an object");
-    ret = get_member(c, root, "capabilities", json_type_object, &caps);
+    ret = get_member(c, root, "capabilities", JSON_OBJECT, &caps);
     if (ret < 0 || caps == NULL)
         return ret;
     ret = get_number(c, caps, "max_msg_fds", 0, WIRE_MAX_SEND_FDS,
@@ -145,27 +151,21 @@ static int read_capabilities(struct client *c, struct json_object *root)
 /* Reads @size bytes of JSON at @text, which must hold a NUL. */
 static int read_json(struct client *c, const char *text, size_t size)
 {
-    struct json_tokener *tokener;
-    struct json_object *root;
     size_t len = strnlen(text, size);
+    struct json *root;
     int ret;
 
     if (len == size)
         return bad_json(c, "not terminated");
     if (len == 0)
         return 0;
-    tokener = json_tokener_new_ex(MAX_JSON_DEPTH);
-    if (tokener == NULL)
-        return client_lose(c, -ENOMEM, "no memory for the capabilities");
-    /* With the NUL: so the parser knows that it has all. */
-    root = json_tokener_parse_ex(tokener, text, (int)len + 1);
-    if (root == NULL)
-        ret = bad_json(
-            c, json_tokener_error_desc(json_tokener_get_error(tokener)));
-    else
-        ret = read_capabilities(c, root);
-    json_object_put(root);
-    json_tokener_free(tokener);
+    ret = json_read(text, len, &json_limits, &root);
+    if (ret == -ENOMEM)
+        return client_lose(c, ret, "capabilities: %s", strerror(ENOMEM));
+    if (ret < 0)
+        return bad_json(c, ret == -ELOOP ? "nesting too deep" : "no JSON");
+    ret = read_capabilities(c, root);
+    json_free(root);
     return ret;
 }
 

@@ -264,8 +264,8 @@ static void what_it_requires_must_be_known(void **state)
             "hello: the source requires \"\", which this version does not "
             "know");
     refused("{\"requires\": [{\"a\": 1}]}", -ENOTSUP,
-            "hello: the source requires \"{ \"a\": 1 }\", which this version "
-            "does not know");
+            "hello: the source requires \"\", which this version does not "
+            "know");
 }
 
 #define DEVICES(list) "{" OK_REQUIRES ", \"devices\": [" list "]}"

@@ -314,7 +314,7 @@ static void memory_is_not_for_the_taking(void **state)
 
     (void)state;
     assert_non_null(json);
-    repeat(json, "{}", VMDESCRIPTION_CONTAINERS_MAX);
+    repeat(json, "{}", VMDESCRIPTION_VALUES_MAX / 2);
     refused(json, -E2BIG, "vmdescription: too many values");
     repeat(json, "1", count);
     refused(json, -E2BIG, "vmdescription: too many values");

@@ -1,0 +1,23 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_SRC_UTIL_TEXT_H
+#define VFM_SRC_UTIL_TEXT_H
+
+#include <stddef.h>
+
+/* Text that grows.  Begins as all zeros; the first failure stays, and what is
+ * put afterwards is dropped; p is the owner's to free. */
+struct text {
+    char *p; /* without a NUL */
+    size_t len;
+    size_t size;
+    int error; /* 0 or a negative errno value */
+};
+
+__attribute__((format(printf, 2, 3))) void text_put(struct text *t,
+                                                    const char *fmt, ...);
+
+/* Puts @s as a string of JSON. */
+void text_put_json(struct text *t, const char *s);
+
+#endif
