@@ -67,8 +67,6 @@ static inline struct kernel_device *kernel_of(const struct vfm_device *dev)
 /* A feature: @buf begins with a struct uapi_feature, and has @size bytes. */
 int kernel_feature(const struct kernel_device *k, uint32_t flags, void *buf,
                    size_t size);
-bool kernel_has_feature(const struct kernel_device *k, uint32_t feature,
-                        uint32_t access);
 
 /* Where it is now. */
 int kernel_get_state(const struct kernel_device *k, enum vfm_state *state);

@@ -23,13 +23,11 @@ int kernel_feature(const struct kernel_device *k, uint32_t flags, void *buf,
     return ioctl_retry(k->fd, UAPI_DEVICE_FEATURE, buf);
 }
 
-bool kernel_has_feature(const struct kernel_device *k, uint32_t feature,
-                        uint32_t access)
+static int kernel_probe_feature(const struct kernel_device *k, uint32_t flags)
 {
     struct uapi_feature probe;
 
-    return kernel_feature(k, UAPI_FEATURE_PROBE | access | feature, &probe,
-                          sizeof(probe)) == 0;
+    return kernel_feature(k, UAPI_FEATURE_PROBE | flags, &probe, sizeof(probe));
 }
 
 int kernel_get_state(const struct kernel_device *k, enum vfm_state *state)
@@ -49,37 +47,74 @@ int kernel_get_state(const struct kernel_device *k, enum vfm_state *state)
     return 0;
 }
 
-/* RUNNING if it has no states, ERROR if it will not say. */
-static enum vfm_state learn_state(const struct kernel_device *k)
+/* What a device says that lacks something.  All else is a failure to tell, and
+ * no reason to treat the device as one that has less than it has. */
+static bool is_no(int ret)
 {
-    enum vfm_state state = VFM_STATE_ERROR;
-    int ret = kernel_get_state(k, &state);
-
-    return ret == -ENOTTY ? VFM_STATE_RUNNING : state;
+    return ret == -ENOTTY || ret == -EINVAL || ret == -EOPNOTSUPP;
 }
 
-static void learn_features(struct kernel_device *k)
+/* RUNNING if it has no states. */
+static int learn_state(const struct kernel_device *k, enum vfm_state *state)
 {
-    struct vfm_device_info *info = &k->dev->info;
+    int ret = kernel_get_state(k, state);
+
+    if (ret != -ENOTTY)
+        return ret;
+    *state = VFM_STATE_RUNNING;
+    return 0;
+}
+
+static int learn_migration(struct kernel_device *k)
+{
     struct {
         struct uapi_feature feature;
         uint64_t flags;
     } migration = { .flags = 0 };
+    int ret = kernel_feature(k, UAPI_FEATURE_GET | UAPI_FEATURE_MIGRATION,
+                             &migration, sizeof(migration));
 
-    if (kernel_feature(k, UAPI_FEATURE_GET | UAPI_FEATURE_MIGRATION, &migration,
-                       sizeof(migration)) == 0)
-        info->migration =
-            migration.flags & (UAPI_MIGRATION_STOP_COPY | UAPI_MIGRATION_P2P |
-                               UAPI_MIGRATION_PRE_COPY);
-    info->has_dma_logging =
-        kernel_has_feature(k, UAPI_FEATURE_LOG_START, UAPI_FEATURE_SET) &&
-        kernel_has_feature(k, UAPI_FEATURE_LOG_STOP, UAPI_FEATURE_SET) &&
-        kernel_has_feature(k, UAPI_FEATURE_LOG_REPORT, UAPI_FEATURE_GET);
-    info->has_data_size =
-        kernel_has_feature(k, UAPI_FEATURE_DATA_SIZE, UAPI_FEATURE_GET);
+    if (ret < 0)
+        return is_no(ret) ? 0 : ret;
+    k->dev->info.migration =
+        migration.flags & (UAPI_MIGRATION_STOP_COPY | UAPI_MIGRATION_P2P |
+                           UAPI_MIGRATION_PRE_COPY);
+    return 0;
+}
+
+/* Whether the device has all of the @n features. */
+static int learn_features(const struct kernel_device *k,
+                          const uint32_t *features, int n, bool *has)
+{
+    int ret = 0;
+
+    *has = false;
+    for (int i = 0; ret == 0 && i < n; i++)
+        ret = kernel_probe_feature(k, features[i]);
+    *has = ret == 0;
+    return is_no(ret) ? 0 : ret;
+}
+
+static int learn_abilities(struct kernel_device *k)
+{
+    static const uint32_t logging[] = {
+        UAPI_FEATURE_LOG_START | UAPI_FEATURE_SET,
+        UAPI_FEATURE_LOG_STOP | UAPI_FEATURE_SET,
+        UAPI_FEATURE_LOG_REPORT | UAPI_FEATURE_GET,
+    };
+    static const uint32_t data_size[] = { UAPI_FEATURE_DATA_SIZE |
+                                          UAPI_FEATURE_GET };
+    struct vfm_device_info *info = &k->dev->info;
+    int ret = learn_migration(k);
+
+    if (ret == 0)
+        ret = learn_features(k, logging, 3, &info->has_dma_logging);
+    if (ret == 0)
+        ret = learn_features(k, data_size, 1, &info->has_data_size);
     /* Every driver with PRE_COPY tells. */
     info->has_precopy_info = (info->migration & UAPI_MIGRATION_PRE_COPY) != 0;
     info->read_size = info->write_size = KERNEL_READ_SIZE;
+    return ret;
 }
 
 static int learn_device_info(struct kernel_device *k)
@@ -94,16 +129,20 @@ static int learn_device_info(struct kernel_device *k)
     return 0;
 }
 
-static void learn_regions(struct kernel_device *k)
+static int learn_regions(struct kernel_device *k)
 {
     for (uint32_t i = 0; i < UAPI_NUM_REGIONS; i++) {
         struct uapi_region_info info = { .argsz = sizeof(info), .index = i };
+        int ret = ioctl_retry(k->fd, UAPI_DEVICE_GET_REGION_INFO, &info);
 
-        if (ioctl_retry(k->fd, UAPI_DEVICE_GET_REGION_INFO, &info) < 0)
+        if (is_no(ret))
             continue;
+        if (ret < 0)
+            return ret;
         k->region_size[i] = info.size;
         k->region_offset[i] = info.offset;
     }
+    return 0;
 }
 
 int kernel_access(struct kernel_device *k, bool write, uint32_t region,
@@ -131,33 +170,45 @@ int kernel_access(struct kernel_device *k, bool write, uint32_t region,
 }
 
 /* A device may have less of it than PCI says. */
-static void learn_identity(struct kernel_device *k)
+static int learn_identity(struct kernel_device *k)
 {
     struct vfm_device_info *info = &k->dev->info;
     uint64_t size = k->region_size[UAPI_REGION_CONFIG];
     uint8_t config[PCI_CONFIG_SIZE] = { 0 };
     size_t len = size < sizeof(config) ? (size_t)size : sizeof(config);
+    int ret;
 
-    if (!info->is_pci || len == 0 ||
-        kernel_access(k, false, UAPI_REGION_CONFIG, 0, config, len) < 0)
-        return;
+    if (!info->is_pci || len == 0)
+        return 0;
+    ret = kernel_access(k, false, UAPI_REGION_CONFIG, 0, config, len);
+    if (ret < 0)
+        return ret;
     pci_identity_parse(info, config);
     if (size >= PCI_CONFIG_SIZE)
         info->config_size = size >= PCI_EXPRESS_CONFIG_SIZE
                                 ? PCI_EXPRESS_CONFIG_SIZE
                                 : PCI_CONFIG_SIZE;
+    return 0;
 }
 
 int kernel_learn(struct kernel_device *k, struct vfm_error *err)
 {
+    enum vfm_state state = VFM_STATE_ERROR;
     int ret = learn_device_info(k);
 
     if (ret < 0)
         return error_set(err, ret, "%s: is no VFIO device: %s", k->dev->name,
                          strerror(-ret));
-    learn_features(k);
-    learn_regions(k);
-    learn_identity(k);
-    device_opened(k->dev, learn_state(k));
+    ret = learn_abilities(k);
+    if (ret == 0)
+        ret = learn_regions(k);
+    if (ret == 0)
+        ret = learn_identity(k);
+    if (ret == 0)
+        ret = learn_state(k, &state);
+    if (ret < 0)
+        return error_set(err, ret, "%s: does not say what it is: %s",
+                         k->dev->name, strerror(-ret));
+    device_opened(k->dev, state);
     return 0;
 }
