@@ -43,9 +43,16 @@ void address_free_names(struct dirent **names, int count)
         free(names);
 }
 
-/* The last part of where the link @folder/@name leads, or an empty text. */
-static void read_link(const char *folder, const char *name, char *text,
-                      size_t size)
+/* Errors that mean that there is no such file, or that it is no link. */
+static bool means_none(int code)
+{
+    return code == ENOENT || code == ENOTDIR || code == EINVAL;
+}
+
+/* The last part of where the link @folder/@name leads, or an empty text if
+ * there is none.  Returns 0 or a negative errno value. */
+static int read_link(const char *folder, const char *name, char *text,
+                     size_t size)
 {
     char path[600];
     char target[PATH_MAX];
@@ -55,15 +62,16 @@ static void read_link(const char *folder, const char *name, char *text,
     *text = '\0';
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     n = readlink(path, target, sizeof(target) - 1);
-    if (n <= 0)
-        return;
+    if (n < 0)
+        return means_none(errno) ? 0 : -errno;
     target[n] = '\0';
     last = strrchr(target, '/');
     snprintf(text, size, "%.60s", last == NULL ? target : last + 1);
+    return 0;
 }
 
 /* "vfioN", the only entry of the folder vfio-dev. */
-static void find_cdev(struct kernel_address *a)
+static int find_cdev(struct kernel_address *a)
 {
     struct dirent **names;
     char path[600];
@@ -74,35 +82,53 @@ static void find_cdev(struct kernel_address *a)
     if (count > 0)
         snprintf(a->cdev, sizeof(a->cdev), "%.60s", names[0]->d_name);
     address_free_names(names, count);
+    return count < 0 && !means_none(-count) ? count : 0;
 }
 
-static void learn(struct kernel_address *a)
+static int learn(struct kernel_address *a)
 {
     char group[64];
+    int ret = read_link(a->folder, "iommu_group", group, sizeof(group));
 
-    read_link(a->folder, "iommu_group", group, sizeof(group));
     a->group = group[0] != '\0' ? atoi(group) : -1;
-    read_link(a->folder, "driver", a->driver, sizeof(a->driver));
-    find_cdev(a);
+    if (ret == 0)
+        ret = read_link(a->folder, "driver", a->driver, sizeof(a->driver));
+    return ret < 0 ? ret : find_cdev(a);
 }
 
-static bool exists(const char *bus, const char *name, struct kernel_address *a)
+/* These return 1 if there is such a device, 0 if not. */
+
+static int exists(const char *bus, const char *name, struct kernel_address *a)
 {
     snprintf(a->folder, sizeof(a->folder), "%.300s/sys/bus/%s/devices/%.60s",
              a->root, bus, name);
-    return access(a->folder, F_OK) == 0;
+    if (access(a->folder, F_OK) == 0)
+        return 1;
+    return means_none(errno) ? 0 : -errno;
+}
+
+static int exists_on_a_bus(const char *name, struct kernel_address *a)
+{
+    int ret = exists("pci", name, a);
+
+    if (ret != 0)
+        return ret;
+    ret = exists("mdev", name, a);
+    a->is_mediated = ret == 1;
+    return ret;
 }
 
 /* The device behind "vfioN". */
-static bool exists_as_cdev(const char *cdev, struct kernel_address *a)
+static int exists_as_cdev(const char *cdev, struct kernel_address *a)
 {
     char folder[400];
+    int ret;
 
     snprintf(folder, sizeof(folder), "%.300s/sys/class/vfio-dev/%.60s", a->root,
              cdev);
-    read_link(folder, "device", a->name, sizeof(a->name));
+    ret = read_link(folder, "device", a->name, sizeof(a->name));
     snprintf(a->folder, sizeof(a->folder), "%s/device", folder);
-    return a->name[0] != '\0';
+    return ret < 0 ? ret : a->name[0] != '\0';
 }
 
 static bool is_cdev(const char *name)
@@ -137,29 +163,31 @@ static int locate(const char *text, struct kernel_address *a)
     /* The kernel writes them small. */
     for (size_t i = 0; text[i] != '\0'; i++)
         a->name[i] = (char)tolower((unsigned char)text[i]);
-    if (exists("pci", a->name, a))
-        return true;
-    return a->is_mediated = exists("mdev", a->name, a);
+    return exists_on_a_bus(a->name, a);
 }
 
 int address_find(const char *root, const char *text, struct kernel_address *a,
                  struct vfm_error *err)
 {
-    int found;
+    int ret;
 
     *a = (struct kernel_address){ .root = root, .group = -1 };
-    found = locate(text, a);
-    if (found < 0)
-        return error_set(err, found,
+    ret = locate(text, a);
+    if (ret == -EINVAL)
+        return error_set(err, ret,
                          "%.80s: names no device: a PCI address, an mdev's "
                          "UUID or " CDEV_FOLDER "vfioN",
                          text);
-    if (!found)
+    if (ret == 0)
         return error_set(err, -ENODEV,
                          "%.80s: there is no such device on the PCI bus or "
                          "among the mediated ones",
                          text);
-    learn(a);
+    if (ret > 0)
+        ret = learn(a);
+    if (ret < 0)
+        return error_set(err, ret, "%.80s: cannot find out what it is: %s",
+                         text, strerror(-ret));
     return 0;
 }
 
