@@ -109,9 +109,14 @@ int socket_connect(int fd, const struct sockaddr *sa, unsigned len,
     socklen_t size = sizeof(code);
     int ret;
 
-    if (connect(fd, sa, len) == 0)
+    /* One that was interrupted may be under way or over, or have done nothing:
+     * asking again tells. */
+    do
+        ret = connect(fd, sa, len);
+    while (ret < 0 && errno == EINTR);
+    if (ret == 0 || errno == EISCONN)
         return 0;
-    if (errno != EINPROGRESS && errno != EINTR)
+    if (errno != EINPROGRESS && errno != EALREADY)
         return -errno;
     ret = wait_fd(fd, POLLOUT, deadline, cancel_fd);
     if (ret < 0)
