@@ -329,9 +329,9 @@ static void print_text(const struct comparison *c)
     print_place(b, &diff->place[1]);
 }
 
-static struct json_object *place_json(const struct extent *place)
+static struct json_tree *place_json(const struct extent *place)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     if (place->len == 0)
         return o;
@@ -354,7 +354,7 @@ static void print_json(const struct comparison *c)
         [OBJECT_SECTION] = "section",
     };
     const struct difference *diff = &c->diff;
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     json_add_bool(o, "equal", !diff->found);
     if (diff->found) {
@@ -366,8 +366,8 @@ static void print_json(const struct comparison *c)
     if (diff->at_byte)
         json_add_number(o, "byte", diff->byte);
     if (diff->has_places) {
-        json_object_object_add(o, "a", place_json(&diff->place[0]));
-        json_object_object_add(o, "b", place_json(&diff->place[1]));
+        json_add(o, "a", place_json(&diff->place[0]));
+        json_add(o, "b", place_json(&diff->place[1]));
     }
     json_print(o);
 }

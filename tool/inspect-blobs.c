@@ -73,18 +73,18 @@ void facts_print_blobs(const struct facts *facts)
                facts->blobs[i].bytes, facts->blobs[i].xxh3_128);
 }
 
-struct json_object *facts_blobs_json(const struct facts *facts)
+struct json_tree *facts_blobs_json(const struct facts *facts)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     for (size_t i = 0; i < facts->num_blobs; i++) {
         const struct blob_facts *blob = &facts->blobs[i];
-        struct json_object *b = json_object_new_object();
+        struct json_tree *b = json_object_make();
 
         json_add_number(b, "version", blob->version);
         json_add_number(b, "bytes", blob->bytes);
         json_add_string(b, "xxh3_128", blob->xxh3_128);
-        json_object_object_add(o, blob->name, b);
+        json_add(o, blob->name, b);
     }
     return o;
 }

@@ -8,9 +8,9 @@
 #include "inspect.h"
 #include "json.h"
 
-static struct json_object *sections_json(const struct facts *facts)
+static struct json_tree *sections_json(const struct facts *facts)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     for (int type = VFM_SECTION_START; type <= VFM_SECTION_FULL; type++)
         json_add_number(o, vfm_section_type_name((enum vfm_section_type)type),
@@ -18,41 +18,39 @@ static struct json_object *sections_json(const struct facts *facts)
     return o;
 }
 
-static struct json_object *commands_json(const struct facts *facts)
+static struct json_tree *commands_json(const struct facts *facts)
 {
-    struct json_object *list = json_object_new_array();
+    struct json_tree *list = json_array_make();
 
     for (size_t i = 0; i < facts->num_commands; i++)
-        json_object_array_add(list, json_object_new_uint64(facts->commands[i]));
+        json_append(list, json_number_make(facts->commands[i]));
     return list;
 }
 
-static struct json_object *blocks_json(const struct facts *facts)
+static struct json_tree *blocks_json(const struct facts *facts)
 {
-    struct json_object *list = json_object_new_array();
+    struct json_tree *list = json_array_make();
 
     for (size_t i = 0; i < facts->num_blocks; i++) {
-        struct json_object *pair = json_object_new_array();
+        struct json_tree *pair = json_array_make();
 
-        json_object_array_add(pair,
-                              json_object_new_string(facts->blocks[i].name));
-        json_object_array_add(pair,
-                              json_object_new_uint64(facts->blocks[i].bytes));
-        json_object_array_add(list, pair);
+        json_append(pair, json_string_make(facts->blocks[i].name));
+        json_append(pair, json_number_make(facts->blocks[i].bytes));
+        json_append(list, pair);
     }
     return list;
 }
 
-static void add_unless_zero(struct json_object *into, const char *name,
+static void add_unless_zero(struct json_tree *into, const char *name,
                             uint64_t value)
 {
     if (value != 0)
         json_add_number(into, name, value);
 }
 
-static struct json_object *pages_json(const struct facts *facts)
+static struct json_tree *pages_json(const struct facts *facts)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     add_unless_zero(o, "normal", facts->ram_normal);
     add_unless_zero(o, "zero", facts->ram_zero);
@@ -63,9 +61,9 @@ static struct json_object *pages_json(const struct facts *facts)
     return o;
 }
 
-static struct json_object *device_json(const struct device_facts *dev)
+static struct json_tree *device_json(const struct device_facts *dev)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
     char hex[SHA256_HEX_SIZE];
 
     json_add_number(o, "bytes", dev->bytes);
@@ -83,9 +81,9 @@ static struct json_object *device_json(const struct device_facts *dev)
     return o;
 }
 
-static struct json_object *devices_json(const struct facts *facts)
+static struct json_tree *devices_json(const struct facts *facts)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
     char key[300];
 
     for (size_t i = 0; i < facts->num_devices; i++) {
@@ -95,15 +93,14 @@ static struct json_object *devices_json(const struct facts *facts)
         if (dev->instance_id != 0)
             snprintf(key, sizeof(key), "%s@%" PRIu32, dev->name,
                      dev->instance_id);
-        json_object_object_add(o, key, device_json(dev));
+        json_add(o, key, device_json(dev));
     }
     return o;
 }
 
-static struct json_object *identity_json(
-    const struct vmdescription_identity *id)
+static struct json_tree *identity_json(const struct vmdescription_identity *id)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     json_add_string(o, "backend", id->backend);
     json_add_number(o, "vendor", id->vendor);
@@ -118,45 +115,44 @@ static struct json_object *identity_json(
 }
 
 /* What the stream says of itself. */
-static struct json_object *vfmig_json(const struct vmdescription *desc)
+static struct json_tree *vfmig_json(const struct vmdescription *desc)
 {
-    struct json_object *o = json_object_new_object();
-    struct json_object *devices = json_object_new_object();
+    struct json_tree *o = json_object_make();
+    struct json_tree *devices = json_object_make();
 
     json_add_string(o, "version", desc->version);
     json_add_bool(o, "running", desc->running);
     for (size_t i = 0; i < desc->num_devices; i++) {
         const struct vmdescription_device *dev = &desc->devices[i];
-        struct json_object *d = json_object_new_object();
+        struct json_tree *d = json_object_make();
 
         json_add_number(d, "bytes", dev->bytes);
         if (dev->xxh3_128[0] != '\0')
             json_add_string(d, "xxh3_128", dev->xxh3_128);
         if (dev->identity.backend != NULL)
-            json_object_object_add(d, "identity",
-                                   identity_json(&dev->identity));
-        json_object_object_add(devices, dev->section, d);
+            json_add(d, "identity", identity_json(&dev->identity));
+        json_add(devices, dev->section, d);
     }
-    json_object_object_add(o, "devices", devices);
+    json_add(o, "devices", devices);
     return o;
 }
 
 void facts_print_json(const struct facts *facts)
 {
-    struct json_object *o = json_object_new_object();
+    struct json_tree *o = json_object_make();
 
     json_add_number(o, "file_bytes", facts->file_bytes);
     json_add_string(o, "machine", facts->machine);
-    json_object_object_add(o, "sections", sections_json(facts));
-    json_object_object_add(o, "commands", commands_json(facts));
+    json_add(o, "sections", sections_json(facts));
+    json_add(o, "commands", commands_json(facts));
     json_add_number(o, "full_sections", facts->sections[VFM_SECTION_FULL]);
-    json_object_object_add(o, "ram_blocks", blocks_json(facts));
-    json_object_object_add(o, "ram_pages", pages_json(facts));
+    json_add(o, "ram_blocks", blocks_json(facts));
+    json_add(o, "ram_pages", pages_json(facts));
     json_add_number(o, "vmdescription_bytes", facts->vmdescription_bytes);
-    json_object_object_add(o, "vfio", devices_json(facts));
+    json_add(o, "vfio", devices_json(facts));
     if (facts->num_blobs > 0)
-        json_object_object_add(o, "blobs", facts_blobs_json(facts));
+        json_add(o, "blobs", facts_blobs_json(facts));
     if (facts->vmdescription != NULL && facts->vmdescription->has_vfmig)
-        json_object_object_add(o, "vfmig", vfmig_json(facts->vmdescription));
+        json_add(o, "vfmig", vfmig_json(facts->vmdescription));
     json_print(o);
 }

@@ -132,7 +132,7 @@ int device_facts_config(struct device_facts *dev, const char *extract_to,
 int facts_take_blob(struct facts *facts, const struct vfm_stream_event *ev,
                     struct vfm_error *err);
 void facts_print_blobs(const struct facts *facts);
-struct json_object *facts_blobs_json(const struct facts *facts);
+struct json_tree *facts_blobs_json(const struct facts *facts);
 void facts_free_blobs(struct facts *facts);
 
 /* What the stream itself says about the device, or NULL. */

@@ -4,44 +4,47 @@
 #define VFM_TOOL_JSON_H
 
 /*
- * Building the objects that --json prints.
+ * Building what --json prints.
  *
- * Every name is added once only.  Where memory runs out the member is missing,
- * as json-c has it.
+ * A value that could not be made is NULL, and whatever it is put into is not
+ * printed: there is no half of an answer.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
-#include <json-c/json.h>
+struct json_tree;
 
-static inline void json_add_string(struct json_object *into, const char *name,
-                                   const char *value)
-{
-    json_object_object_add(
-        into, name, value != NULL ? json_object_new_string(value) : NULL);
-}
+struct json_tree *json_object_make(void);
+struct json_tree *json_array_make(void);
+struct json_tree *json_string_make(const char *value);
+struct json_tree *json_number_make(uint64_t value);
+/* A number with three digits behind the point, which @value has before it. */
+struct json_tree *json_thousandths_make(uint64_t value);
+struct json_tree *json_bool_make(bool value);
+struct json_tree *json_null_make(void);
+void json_drop(struct json_tree *value);
 
-static inline void json_add_number(struct json_object *into, const char *name,
-                                   uint64_t value)
-{
-    json_object_object_add(into, name, json_object_new_uint64(value));
-}
+/* Take @value over.  Every name is added once only. */
+void json_add(struct json_tree *into, const char *name,
+              struct json_tree *value);
+void json_append(struct json_tree *into, struct json_tree *value);
 
-static inline void json_add_bool(struct json_object *into, const char *name,
-                                 bool value)
-{
-    json_object_object_add(into, name, json_object_new_boolean(value));
-}
+/* A @value that is NULL is null. */
+void json_add_string(struct json_tree *into, const char *name,
+                     const char *value);
+void json_add_number(struct json_tree *into, const char *name, uint64_t value);
+void json_add_bool(struct json_tree *into, const char *name, bool value);
 
-/* Prints @object on standard output and frees it. */
-static inline void json_print(struct json_object *object)
-{
-    puts(json_object_to_json_string_ext(
-        object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-                    JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(object);
-}
+/* Prints @value to @out and frees it.  Returns whether it was whole; if not,
+ * nothing was printed. */
+bool json_write(struct json_tree *value, FILE *out);
+
+/* The same on standard output. */
+void json_print(struct json_tree *value);
+
+/* Whether something was to be printed and there was no memory for it. */
+bool json_is_missing(void);
 
 #endif

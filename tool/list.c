@@ -49,7 +49,7 @@ struct listed {
 };
 
 struct listing {
-    struct json_object *array; /* NULL: lines for people */
+    struct json_tree *array; /* NULL: lines for people */
     size_t count;
 };
 
@@ -94,18 +94,18 @@ static void print_for_people(const struct listed *l)
         printf("  debugfs      %s\n", l->entry->debugfs_state);
 }
 
-static struct json_object *describe(const struct listed *l)
+static struct json_tree *describe(const struct listed *l)
 {
     const struct vfm_vfio_entry *entry = l->entry;
-    struct json_object *object = json_object_new_object();
+    struct json_tree *object = json_object_make();
 
     json_add_string(object, "address", entry->address);
     json_add_string(object, "driver", entry->driver);
     json_add_bool(object, "mediated", entry->is_mediated);
     json_add_string(object, "way", way(entry));
-    json_object_object_add(
-        object, "group",
-        entry->group < 0 ? NULL : json_object_new_int(entry->group));
+    json_add(object, "group",
+             entry->group < 0 ? json_null_make()
+                              : json_number_make((uint64_t)entry->group));
     json_add_string(object, "cdev",
                     entry->cdev[0] != '\0' ? entry->cdev : NULL);
     json_add_string(object, "debugfs_state",
@@ -116,9 +116,9 @@ static struct json_object *describe(const struct listed *l)
     json_add_string(object, "reason", why_not(l));
     json_add_string(object, "state",
                     l->is_open ? vfm_state_name(l->probe.state) : NULL);
-    json_object_object_add(
-        object, "migration",
-        l->is_open ? probe_migration_object(l->probe.info.migration) : NULL);
+    json_add(object, "migration",
+             l->is_open ? probe_migration_object(l->probe.info.migration)
+                        : json_null_make());
     return object;
 }
 
@@ -142,7 +142,7 @@ static int show(void *opaque, const struct vfm_vfio_entry *entry)
     ask(&listed);
     listing->count++;
     if (listing->array != NULL)
-        json_object_array_add(listing->array, describe(&listed));
+        json_append(listing->array, describe(&listed));
     else
         print_for_people(&listed);
     return 0;
@@ -154,10 +154,10 @@ static int run(const struct list_options *opts)
     struct vfm_error err = { 0 };
 
     if (opts->json)
-        listing.array = json_object_new_array();
+        listing.array = json_array_make();
     if (vfm_vfio_each(show, &listing, &err) < 0) {
         say_error("%s", err.message);
-        json_object_put(listing.array);
+        json_drop(listing.array);
         return EXIT_FAILED;
     }
     if (listing.array != NULL)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "json.h"
 #include "say.h"
 
 struct command {
@@ -132,13 +133,16 @@ static void ignore_sigpipe(void)
 static int close_stdout(int code)
 {
     int failed = ferror(stdout);
+    const char *why;
 
     errno = 0;
-    if (fclose(stdout) == 0 && !failed)
+    if (fclose(stdout) == 0 && !failed && !json_is_missing())
         return code;
 
-    say_error("standard output: cannot write all of it: %s",
-              errno != 0 ? strerror(errno) : "an earlier write failed");
+    why = errno != 0          ? strerror(errno)
+          : json_is_missing() ? "out of memory"
+                              : "an earlier write failed";
+    say_error("standard output: cannot write all of it: %s", why);
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }
 

@@ -97,9 +97,9 @@ void probe_print(const struct probe *probe)
         printf("note: %s\n", probe->notes[i]);
 }
 
-struct json_object *probe_migration_object(uint64_t flags)
+struct json_tree *probe_migration_object(uint64_t flags)
 {
-    struct json_object *object = json_object_new_object();
+    struct json_tree *object = json_object_make();
 
     json_add_bool(object, "stop_copy", (flags & VFM_MIGRATION_STOP_COPY) != 0);
     json_add_bool(object, "pre_copy", (flags & VFM_MIGRATION_PRE_COPY) != 0);
@@ -107,20 +107,20 @@ struct json_object *probe_migration_object(uint64_t flags)
     return object;
 }
 
-static struct json_object *states_array(const struct probe *probe)
+static struct json_tree *states_array(const struct probe *probe)
 {
-    struct json_object *states = json_object_new_array();
+    struct json_tree *states = json_array_make();
 
     for (size_t i = 0; i < STATE_COUNT; i++)
         if (has_state(probe, state_order[i]))
-            json_object_array_add(
-                states, json_object_new_string(vfm_state_name(state_order[i])));
+            json_append(states,
+                        json_string_make(vfm_state_name(state_order[i])));
     return states;
 }
 
-static struct json_object *features_object(const struct vfm_device_info *info)
+static struct json_tree *features_object(const struct vfm_device_info *info)
 {
-    struct json_object *object = json_object_new_object();
+    struct json_tree *object = json_object_make();
 
     json_add_bool(object, "data_size", info->has_data_size);
     json_add_bool(object, "precopy_info", info->has_precopy_info);
@@ -129,13 +129,13 @@ static struct json_object *features_object(const struct vfm_device_info *info)
     return object;
 }
 
-static struct json_object *precopy_object(const struct probe *probe)
+static struct json_tree *precopy_object(const struct probe *probe)
 {
-    struct json_object *object;
+    struct json_tree *object;
 
     if (!probe->has_precopy)
-        return NULL;
-    object = json_object_new_object();
+        return json_null_make();
+    object = json_object_make();
     json_add_number(object, "initial_bytes", probe->precopy.initial_bytes);
     json_add_number(object, "dirty_bytes", probe->precopy.dirty_bytes);
     json_add_bool(object, "reinit",
@@ -143,13 +143,13 @@ static struct json_object *precopy_object(const struct probe *probe)
     return object;
 }
 
-static struct json_object *pci_object(const struct vfm_device_info *info)
+static struct json_tree *pci_object(const struct vfm_device_info *info)
 {
-    struct json_object *object;
+    struct json_tree *object;
 
     if (!info->is_pci || info->config_size == 0)
-        return NULL;
-    object = json_object_new_object();
+        return json_null_make();
+    object = json_object_make();
     json_add_number(object, "vendor_id", info->vendor_id);
     json_add_number(object, "device_id", info->device_id);
     json_add_number(object, "subsystem_vendor_id", info->subsystem_vendor_id);
@@ -161,9 +161,9 @@ static struct json_object *pci_object(const struct vfm_device_info *info)
     return object;
 }
 
-static struct json_object *limits_object(const struct vfm_device_info *info)
+static struct json_tree *limits_object(const struct vfm_device_info *info)
 {
-    struct json_object *object = json_object_new_object();
+    struct json_tree *object = json_object_make();
 
     json_add_number(object, "read_bytes", info->read_size);
     json_add_number(object, "write_bytes", info->write_size);
@@ -172,8 +172,8 @@ static struct json_object *limits_object(const struct vfm_device_info *info)
 
 void probe_print_json(const struct probe *probe)
 {
-    struct json_object *object = json_object_new_object();
-    struct json_object *notes = json_object_new_array();
+    struct json_tree *object = json_object_make();
+    struct json_tree *notes = json_array_make();
 
     json_add_string(object, "device", probe->word);
     json_add_string(object, "backend", probe->info.backend);
@@ -181,18 +181,18 @@ void probe_print_json(const struct probe *probe)
     json_add_string(object, "reason", probe->reason);
     json_add_string(object, "advice", probe->advice);
     json_add_string(object, "state", vfm_state_name(probe->state));
-    json_object_object_add(object, "migration",
-                           probe_migration_object(probe->info.migration));
-    json_object_object_add(object, "states", states_array(probe));
-    json_object_object_add(object, "features", features_object(&probe->info));
-    json_object_object_add(
-        object, "data_size_bytes",
-        probe->has_data_size ? json_object_new_uint64(probe->data_size) : NULL);
-    json_object_object_add(object, "precopy", precopy_object(probe));
-    json_object_object_add(object, "pci", pci_object(&probe->info));
-    json_object_object_add(object, "limits", limits_object(&probe->info));
+    json_add(object, "migration",
+             probe_migration_object(probe->info.migration));
+    json_add(object, "states", states_array(probe));
+    json_add(object, "features", features_object(&probe->info));
+    json_add(object, "data_size_bytes",
+             probe->has_data_size ? json_number_make(probe->data_size)
+                                  : json_null_make());
+    json_add(object, "precopy", precopy_object(probe));
+    json_add(object, "pci", pci_object(&probe->info));
+    json_add(object, "limits", limits_object(&probe->info));
     for (size_t i = 0; i < probe->note_count; i++)
-        json_object_array_add(notes, json_object_new_string(probe->notes[i]));
-    json_object_object_add(object, "notes", notes);
+        json_append(notes, json_string_make(probe->notes[i]));
+    json_add(object, "notes", notes);
     json_print(object);
 }

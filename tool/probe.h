@@ -19,7 +19,7 @@
 /* The most sentences of advice. */
 #define PROBE_MAX_NOTES 8
 
-struct json_object;
+struct json_tree;
 
 struct probe {
     const char *word; /* the device's, on the command line */
@@ -49,6 +49,6 @@ void probe_print(const struct probe *probe);
 void probe_print_json(const struct probe *probe);
 
 /* What a device can do, for those who show several. */
-struct json_object *probe_migration_object(uint64_t migration);
+struct json_tree *probe_migration_object(uint64_t migration);
 
 #endif

@@ -54,10 +54,10 @@ static const char *outcome_name(const struct vfm_migration *m)
     return "failed";
 }
 
-static struct json_object *stages_object(const struct vfm_progress *figures,
-                                         int first, int last)
+static struct json_tree *stages_object(const struct vfm_progress *figures,
+                                       int first, int last)
 {
-    struct json_object *stages = json_object_new_object();
+    struct json_tree *stages = json_object_make();
 
     for (int stage = first; stage <= last; stage++)
         json_add_number(stages, vfm_stage_name((enum vfm_stage)stage),
@@ -65,9 +65,9 @@ static struct json_object *stages_object(const struct vfm_progress *figures,
     return stages;
 }
 
-static struct json_object *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
+static struct json_tree *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
 {
-    struct json_object *causes = json_object_new_object();
+    struct json_tree *causes = json_object_make();
 
     for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++)
         json_add_number(causes, vfm_cause_name((enum vfm_cause)cause),
@@ -75,24 +75,22 @@ static struct json_object *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
     return causes;
 }
 
-static struct json_object *downtime_object(const struct vfm_progress *figures,
-                                           const struct vfm_spent *spent)
+static struct json_tree *downtime_object(const struct vfm_progress *figures,
+                                         const struct vfm_spent *spent)
 {
-    struct json_object *downtime = json_object_new_object();
+    struct json_tree *downtime = json_object_make();
 
     json_add_number(downtime, "total_ns", figures->downtime_ns);
-    json_object_object_add(
-        downtime, "stages_ns",
-        stages_object(figures, DOWNTIME_FIRST, DOWNTIME_LAST));
-    json_object_object_add(downtime, "causes_ns",
-                           causes_object(spent->downtime_ns));
+    json_add(downtime, "stages_ns",
+             stages_object(figures, DOWNTIME_FIRST, DOWNTIME_LAST));
+    json_add(downtime, "causes_ns", causes_object(spent->downtime_ns));
     return downtime;
 }
 
-static struct json_object *device_object(const struct device_arg *arg,
-                                         const struct vfm_device_stats *stats)
+static struct json_tree *device_object(const struct device_arg *arg,
+                                       const struct vfm_device_stats *stats)
 {
-    struct json_object *device = json_object_new_object();
+    struct json_tree *device = json_object_make();
 
     json_add_string(device, "id", stats->id);
     json_add_string(device, "device", arg->word);
@@ -108,22 +106,21 @@ static struct json_object *device_object(const struct device_arg *arg,
     return device;
 }
 
-static struct json_object *devices_array(const struct report *report)
+static struct json_tree *devices_array(const struct report *report)
 {
     const struct device_list *list = &report->move->options.devices;
-    struct json_object *devices = json_object_new_array();
+    struct json_tree *devices = json_array_make();
 
     for (unsigned int i = 0; i < list->count; i++) {
         struct vfm_device_stats stats = { .size = sizeof(stats) };
 
         if (vfm_migration_get_device_stats(report->migration, i, &stats) == 0)
-            json_object_array_add(devices,
-                                  device_object(&list->items[i], &stats));
+            json_append(devices, device_object(&list->items[i], &stats));
     }
     return devices;
 }
 
-static void add_figures(struct json_object *object, const struct report *report)
+static void add_figures(struct json_tree *object, const struct report *report)
 {
     const struct vfm_migration *m = report->migration;
     struct vfm_progress figures = { .size = sizeof(figures) };
@@ -137,19 +134,17 @@ static void add_figures(struct json_object *object, const struct report *report)
     json_add_number(object, "device_bytes", figures.device_bytes);
     json_add_number(object, "iterations", figures.iterations);
     json_add_number(object, "elapsed_ns", figures.elapsed_ns);
-    json_object_object_add(
-        object, "stages_ns",
-        stages_object(&figures, VFM_STAGE_HELLO, VFM_STAGE_CLEANUP));
-    json_object_object_add(object, "causes_ns", causes_object(spent.total_ns));
-    json_object_object_add(object, "downtime",
-                           downtime_object(&figures, &spent));
-    json_object_object_add(object, "devices", devices_array(report));
+    json_add(object, "stages_ns",
+             stages_object(&figures, VFM_STAGE_HELLO, VFM_STAGE_CLEANUP));
+    json_add(object, "causes_ns", causes_object(spent.total_ns));
+    json_add(object, "downtime", downtime_object(&figures, &spent));
+    json_add(object, "devices", devices_array(report));
 }
 
 void report_print_json(const struct report *report)
 {
-    struct json_object *object = json_object_new_object();
-    struct json_object *warnings = json_object_new_array();
+    struct json_tree *object = json_object_make();
+    struct json_tree *warnings = json_array_make();
 
     json_add_string(object, "command", move_name(report->move));
     json_add_string(object, "where", report->move->options.where);
@@ -159,9 +154,8 @@ void report_print_json(const struct report *report)
         add_figures(object, report);
 
     for (size_t i = 0; i < report->warning_count; i++)
-        json_object_array_add(warnings,
-                              json_object_new_string(report->warnings[i]));
-    json_object_object_add(object, "warnings", warnings);
+        json_append(warnings, json_string_make(report->warnings[i]));
+    json_add(object, "warnings", warnings);
     json_print(object);
 }
 

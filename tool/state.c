@@ -57,14 +57,14 @@ static void print_state(const struct state_options *opts,
                         enum vfm_state previous, enum vfm_state now,
                         const char *error)
 {
-    struct json_object *object;
+    struct json_tree *object;
 
     if (!opts->json) {
         if (error == NULL)
             puts(vfm_state_name(now));
         return;
     }
-    object = json_object_new_object();
+    object = json_object_make();
     json_add_string(object, "device", opts->devices.items[0].word);
     json_add_string(object, "previous", vfm_state_name(previous));
     json_add_string(object, "state", vfm_state_name(now));

@@ -21,7 +21,7 @@ enum { ROW_STAGES = 1, ROW_DOWNTIME, ROW_DEVICES };
 struct trace {
     const struct timeline *timeline;
     const struct vfm_migration *m;
-    struct json_object *events;
+    struct json_tree *events;
     struct vfm_spent spent;
     int64_t wall; /* ns from the monotonic clock to the wall's */
     int64_t end;
@@ -72,49 +72,48 @@ static int64_t wall_offset(void)
     return now.tv_sec * NS_PER_SEC + now.tv_nsec - clock_now();
 }
 
-static struct json_object *add(struct trace *trace, const char *phase, int row,
-                               const char *name)
+static struct json_tree *add(struct trace *trace, const char *phase, int row,
+                             const char *name)
 {
-    struct json_object *event = json_object_new_object();
+    struct json_tree *event = json_object_make();
 
     json_add_string(event, "ph", phase);
-    json_object_object_add(event, "pid", json_object_new_int(trace->pid));
-    json_object_object_add(event, "tid", json_object_new_int(row));
+    json_add_number(event, "pid", (uint64_t)trace->pid);
+    json_add_number(event, "tid", (uint64_t)row);
     json_add_string(event, "name", name);
-    json_object_array_add(trace->events, event);
+    json_append(trace->events, event);
     return event;
 }
 
 static void name_row(struct trace *trace, const char *what, int row,
                      const char *name)
 {
-    struct json_object *event = add(trace, "M", row, what);
-    struct json_object *args = json_object_new_object();
+    struct json_tree *event = add(trace, "M", row, what);
+    struct json_tree *args = json_object_make();
 
     json_add_string(args, "name", name);
-    json_object_object_add(event, "args", args);
+    json_add(event, "args", args);
 }
 
 /* Microseconds, as the format has them. */
-static void add_time(struct json_object *event, const char *name, int64_t ns)
+static void add_time(struct json_tree *event, const char *name, int64_t ns)
 {
-    json_object_object_add(event, name,
-                           json_object_new_double((double)ns / 1000));
+    json_add(event, name, json_thousandths_make((uint64_t)ns));
 }
 
-static struct json_object *add_span(struct trace *trace, int row,
-                                    const char *name, int64_t from, int64_t to)
+static struct json_tree *add_span(struct trace *trace, int row,
+                                  const char *name, int64_t from, int64_t to)
 {
-    struct json_object *event = add(trace, "X", row, name);
+    struct json_tree *event = add(trace, "X", row, name);
 
     add_time(event, "ts", from + trace->wall);
     add_time(event, "dur", to - from);
     return event;
 }
 
-static struct json_object *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
+static struct json_tree *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
 {
-    struct json_object *causes = json_object_new_object();
+    struct json_tree *causes = json_object_make();
     char name[32];
 
     for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++) {
@@ -148,14 +147,13 @@ static void add_stage(struct trace *trace, size_t i)
 {
     const struct timeline_event *kept = &trace->timeline->events[i];
     enum vfm_stage stage = kept->event.stage;
-    struct json_object *event;
+    struct json_tree *event;
 
     if (stage == VFM_STAGE_DONE)
         return;
     event = add_span(trace, ROW_STAGES, vfm_stage_name(stage), kept->at,
                      end_of(trace, i));
-    json_object_object_add(event, "args",
-                           causes_object(trace->spent.stage_ns[stage]));
+    json_add(event, "args", causes_object(trace->spent.stage_ns[stage]));
 }
 
 static int row_of(const struct trace *trace, const char *id)
@@ -201,15 +199,14 @@ static void add_downtime(struct trace *trace)
     struct vfm_progress progress = { .size = sizeof(progress) };
     const struct timeline_event *began =
         find_stage(trace->timeline, VFM_STAGE_STOP);
-    struct json_object *event;
+    struct json_tree *event;
 
     vfm_migration_get_progress(trace->m, &progress);
     if (began == NULL || progress.downtime_ns == 0)
         return;
     event = add_span(trace, ROW_DOWNTIME, "stopped", began->at,
                      began->at + (int64_t)progress.downtime_ns);
-    json_object_object_add(event, "args",
-                           causes_object(trace->spent.downtime_ns));
+    json_add(event, "args", causes_object(trace->spent.downtime_ns));
 }
 
 static void name_rows(struct trace *trace, const char *who)
@@ -228,15 +225,11 @@ static void name_rows(struct trace *trace, const char *who)
 }
 
 static int write_object(const struct timeline *timeline,
-                        struct json_object *object, struct vfm_error *err)
+                        struct json_tree *object, struct vfm_error *err)
 {
-    const char *text =
-        json_object_to_json_string_ext(object, JSON_C_TO_STRING_SPACED);
-
-    if (text == NULL)
+    if (!json_write(object, timeline->file))
         return error_set(err, -ENOMEM, "%s: out of memory", timeline->name);
-    if (fputs(text, timeline->file) < 0 || fputc('\n', timeline->file) < 0 ||
-        fflush(timeline->file) != 0)
+    if (ferror(timeline->file) || fflush(timeline->file) != 0)
         return error_set(err, -errno, "%s: %s", timeline->name,
                          strerror(errno));
     return 0;
@@ -253,20 +246,17 @@ int timeline_write(struct timeline *timeline, const char *who,
         .end = clock_now(),
         .pid = (int)getpid(),
     };
-    struct json_object *object;
-    int ret;
+    struct json_tree *object;
 
     if (timeline->file == NULL)
         return 0;
     vfm_migration_get_spent(m, &trace.spent);
-    object = json_object_new_object();
-    trace.events = json_object_new_array();
-    json_object_object_add(object, "traceEvents", trace.events);
-    json_add_string(object, "displayTimeUnit", "ms");
+    object = json_object_make();
+    trace.events = json_array_make();
     name_rows(&trace, who);
     add_events(&trace);
     add_downtime(&trace);
-    ret = write_object(timeline, object, err);
-    json_object_put(object);
-    return ret;
+    json_add(object, "traceEvents", trace.events);
+    json_add_string(object, "displayTimeUnit", "ms");
+    return write_object(timeline, object, err);
 }
