@@ -132,11 +132,16 @@ static int unix_listen(struct vfm_listener *lis, struct vfm_error *err)
     ret = bind_path(lis, err);
     if (ret < 0)
         return ret;
-    if (lstat(lis->addr.text, &st) == 0) {
-        lis->bound = true;
-        lis->dev = st.st_dev;
-        lis->ino = st.st_ino;
+    /* Who cannot tell that it is still ours later, cannot remove it. */
+    if (lstat(lis->addr.text, &st) < 0) {
+        ret = error_set(err, -errno, "%s: cannot find the socket: %s", lis->uri,
+                        strerror(errno));
+        unlink(lis->addr.text);
+        return ret;
     }
+    lis->bound = true;
+    lis->dev = st.st_dev;
+    lis->ino = st.st_ino;
     if (listen(lis->fd, BACKLOG) < 0)
         return error_set(err, -errno, "%s: cannot listen: %s", lis->uri,
                          strerror(errno));
