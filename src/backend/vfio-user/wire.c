@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "backend/vfio-user/wire.h"
+#include "util/clock.h"
 
 /* Bytes that are dropped are read this many at a time. */
 #define DROP_SIZE 16384
@@ -74,18 +75,29 @@ void wire_close(struct wire *w)
 }
 
 /* The kernel had no memory to spare for a moment.  Nothing was moved and the
- * connection is as good as before: a device is not given up for that. */
-static bool is_shortage(int code)
+ * connection is as good as before: a device is not given up for that, but
+ * nobody waits for ever either. */
+static bool is_passing_shortage(struct wire *w, int code)
 {
-    return code == ENOMEM || code == ENOBUFS;
+    int64_t now;
+
+    if (code != ENOMEM && code != ENOBUFS)
+        return false;
+    now = clock_now();
+    if (w->short_since == 0)
+        w->short_since = now;
+    return now - w->short_since < WIRE_SHORTAGE_NS;
 }
 
 /* What a failed or empty read means. */
-static int receive_error(ssize_t n)
+static int receive_error(struct wire *w, ssize_t n)
 {
-    if (n == 0 || errno == ECONNRESET)
+    int code = errno;
+
+    if (n == 0 || code == ECONNRESET)
         return -ENOTCONN;
-    return errno == EWOULDBLOCK || is_shortage(errno) ? -EAGAIN : -errno;
+    return code == EWOULDBLOCK || is_passing_shortage(w, code) ? -EAGAIN
+                                                               : -code;
 }
 
 /* Keeps the descriptors that came with @msg; closes those beyond
@@ -136,8 +148,9 @@ static int receive_some_header(struct wire *w)
         n = recvmsg(w->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n <= 0)
-        return receive_error(n);
+        return receive_error(w, n);
 
+    w->short_since = 0;
     w->header_have += (size_t)n;
     return keep_fds(w, &msg);
 }
@@ -196,7 +209,8 @@ int wire_receive_body(struct wire *w)
         ssize_t n = receive_some_body(w);
 
         if (n <= 0)
-            return receive_error(n);
+            return receive_error(w, n);
+        w->short_since = 0;
         w->body_have += (size_t)n;
     }
     return 0;
@@ -249,6 +263,7 @@ static ssize_t send_parts(struct wire *w, const struct iovec *parts,
         .msg_iovlen = (size_t)num_parts,
     };
     ssize_t n;
+    int code;
 
     assert(num_fds <= WIRE_MAX_SEND_FDS);
     if (num_fds > 0)
@@ -256,15 +271,18 @@ static ssize_t send_parts(struct wire *w, const struct iovec *parts,
     do
         n = sendmsg(w->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    if (n >= 0)
+    if (n >= 0) {
+        w->short_since = 0;
         return n;
-    if (errno == EAGAIN || errno == EWOULDBLOCK || is_shortage(errno))
+    }
+    code = errno;
+    if (code == EAGAIN || code == EWOULDBLOCK || is_passing_shortage(w, code))
         return 0;
-    if (errno == EPIPE || errno == ECONNRESET) {
+    if (code == EPIPE || code == ECONNRESET) {
         w->send_broken = true;
         return 0;
     }
-    return -errno;
+    return -code;
 }
 
 static size_t parts_size(const struct iovec *parts, int num_parts)

@@ -35,6 +35,9 @@
  * received: what is received may call for an answer. */
 #define WIRE_MAX_UNSENT   (UINT32_C(4) << 20)
 
+/* How long the kernel may have no memory for us. */
+#define WIRE_SHORTAGE_NS  (INT64_C(5) * 1000 * 1000 * 1000)
+
 struct wire_unsent;
 
 struct wire {
@@ -53,6 +56,7 @@ struct wire {
 
     /* The peer reads no more.  What it sent before may still be there. */
     bool send_broken;
+    int64_t short_since; /* the kernel has had no memory; 0: it has */
     struct wire_unsent *unsent;
     struct wire_unsent **unsent_end;
     size_t unsent_bytes;
