@@ -133,19 +133,22 @@ static int tcp_connect(const struct address *addr, const char *uri,
     return fd < 0 ? fd : socket_channel_take(fd, uri, opts, chp, err);
 }
 
-/* The URI of a socket's address, such as "tcp:[::1]:4444". */
-static void name_address(char name[NAME_LEN], const struct sockaddr *sa,
-                         socklen_t len)
+/* The URI of a socket's address, such as "tcp:[::1]:4444".  Returns 0 or what
+ * getnameinfo() does. */
+static int name_address(char name[NAME_LEN], const struct sockaddr *sa,
+                        socklen_t len)
 {
     char host[HOST_LEN];
     char port[PORT_LEN];
     bool v6 = sa->sa_family == AF_INET6;
+    int ret = getnameinfo(sa, len, host, sizeof(host), port, sizeof(port),
+                          NI_NUMERICHOST | NI_NUMERICSERV);
 
-    if (getnameinfo(sa, len, host, sizeof(host), port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    if (ret != 0)
         snprintf(name, NAME_LEN, "tcp:?");
     else
         snprintf(name, NAME_LEN, v6 ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
+    return ret;
 }
 
 /* Any address means those of both families, as far as there are both. */
@@ -205,7 +208,10 @@ static int tcp_listen(struct vfm_listener *lis, struct vfm_error *err)
     if (getsockname(lis->fd, (struct sockaddr *)&bound, &len) < 0)
         return error_set(err, -errno, "%s: no address: %s", lis->uri,
                          strerror(errno));
-    name_address(name, (struct sockaddr *)&bound, len);
+    ret = name_address(name, (struct sockaddr *)&bound, len);
+    if (ret != 0)
+        return error_set(err, ret == EAI_MEMORY ? -ENOMEM : -ENXIO,
+                         "%s: no address: %s", lis->uri, gai_strerror(ret));
     lis->address = strdup(name);
     return lis->address != NULL
                ? 0
@@ -223,6 +229,7 @@ static int tcp_accept(struct vfm_listener *lis, struct vfm_channel **chp,
     if (fd < 0)
         return fd;
     send_at_once(fd);
+    /* It is for messages only. */
     name_address(name, (struct sockaddr *)&peer, len);
     return socket_channel_take(fd, name, &lis->opts, chp, err);
 }
