@@ -213,7 +213,7 @@ def dismiss(uri):
             host, _, port = address.rpartition(":")
             s = socket.create_connection((host.strip("[]"), int(port)), 1)
         s.close()
-    except OSError:
+    except (OSError, ValueError):
         pass
 
 

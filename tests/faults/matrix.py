@@ -12,6 +12,7 @@ import errno
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,7 @@ HARMLESS_AT = {
     ("shutdown", "exec_finish"): "the same",
     ("waitid", "reap"): "then somebody else has waited for the command, and "
                         "what became of it matters no more",
+    ("getnameinfo", "name_address"): "a peer is named for messages only",
     ("lstat64", "remove_socket"): "the socket stays; the next listener "
                                   "replaces it",
     ("poll", "drive"): "then it looks at once",
@@ -297,6 +299,11 @@ class Matrix:
         self.places = collections.defaultdict(set)
         self.wrong = []
         self.stop = False
+        self.was_interrupted = False
+
+    def interrupt(self):
+        self.stop = True
+        self.was_interrupted = True
 
     def count(self, cls, folder):
         """The calls of one run in which nothing fails."""
@@ -363,7 +370,8 @@ class Matrix:
                 worker.start()
             for worker in workers:
                 worker.join()
-            return not any(w.trouble for w in workers)
+            return not self.was_interrupted and \
+                not any(w.trouble for w in workers)
 
     def report(self):
         print(f"\n{'scenario':<18}{'function':<42}{'places':>7}{'runs':>6}"
@@ -394,6 +402,9 @@ def main():
     options = parser.parse_args()
     check_imports()
     matrix = Matrix(options)
+    # Whoever has no more time gets to see how far it came, and devices end.
+    for number in signal.SIGTERM, signal.SIGINT:
+        signal.signal(number, lambda *_: matrix.interrupt())
     started = bench.now()
     finished = matrix.run(options.scenario or list(SCENARIOS))
     matrix.report()
