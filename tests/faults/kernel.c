@@ -128,9 +128,19 @@ static void must(bool truth, const char *sentence)
     fprintf(stderr, "kernel: %s\n", sentence);
 }
 
+/* By its group the library is given another descriptor, which it closes. */
+static int device_fd;
+
+static void stop_device(void)
+{
+    kdev.fd = device_fd;
+    kdev_stop();
+}
+
 static void start_device(void)
 {
     kdev_start();
+    device_fd = kdev.fd;
     kdev.data = state_bytes;
     kdev.size = STATE_SIZE;
     kdev.pre_copy_size = STATE_SIZE / 2;
@@ -144,7 +154,7 @@ static void check_file(const char *uri)
     enum vfm_outcome outcome;
     struct vfm_error err = { 0 };
 
-    kdev_stop();
+    stop_device();
     start_device();
     kdev.config[4] = 0;
     must(run(VFM_ROLE_TARGET, uri, &outcome, &err) == 0, err.message);
@@ -216,7 +226,7 @@ static void save_first(const char *uri)
         must(false, err.message);
         return;
     }
-    kdev_stop();
+    stop_device();
     start_device();
     kdev.config[4] = 0;
 }
@@ -257,7 +267,7 @@ int main(int argc, char **argv)
     code = role == VFM_ROLE_TARGET ? judge_load(ret, outcome, &err)
                                    : judge_save(uri, ret, outcome, &err);
     /* The fake's own, before what is left open is looked for. */
-    kdev_stop();
+    stop_device();
     sysfs_remove();
     return all_is_well ? code : 99;
 }
