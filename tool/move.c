@@ -323,8 +323,9 @@ static void say_why(const struct run *run, const struct vfm_error *err)
 
     if (get_outcome(run) == VFM_OUTCOME_HANDED_OVER)
         say_error("%s: handed over, but not confirmed: %s: look at the other "
-                  "side with 'vfmig state'; only if the device does not run "
-                  "there: 'vfmig state -d %s RUNNING' here",
+                  "side with 'vfmig state', when its receiver has ended; only "
+                  "if the device does not run there: "
+                  "'vfmig state -d %s RUNNING' here",
                   command, err->message,
                   run->move->options.devices.items[0].word);
     else if (err->code == -ECANCELED)
