@@ -79,7 +79,7 @@ class Relay(threading.Thread):
         self.up, self.down = Way(), Way()
         self.lock = threading.Condition()
         self.wake, self.woken = socket.socketpair()
-        self.stopping = False
+        self.stopping = self.deaf = self.reads_nothing = False
         self.parsed = 0
         self.messages = []
 
@@ -117,6 +117,26 @@ class Relay(threading.Thread):
         if self.is_alive():
             self.join(DEADLINE)
 
+    def wait_for_message(self, kind, seconds=DEADLINE):
+        """Until the target has said it."""
+        with self.lock:
+            assert self.lock.wait_for(lambda: kind in self.messages, seconds), \
+                self.messages
+
+    def wait_passed(self, kind, seconds=DEADLINE):
+        """Until it has gone on to the source."""
+        self.wait_for_message(kind, seconds)
+        with self.lock:
+            assert self.lock.wait_for(
+                lambda: self.down.sent == len(self.down.data), seconds)
+
+    def stop_reading(self):
+        """Takes nothing more, from either side."""
+        with self.lock:
+            self.deaf = True
+            self.wake.send(b"x")
+            assert self.lock.wait_for(lambda: self.reads_nothing, DEADLINE)
+
     def is_silent(self, seconds):
         """Whether nothing came for so long."""
         with self.lock:
@@ -148,9 +168,13 @@ class Relay(threading.Thread):
         self.target.close()
 
     def step(self, ends):
+        with self.lock:
+            self.reads_nothing = self.deaf
+            self.lock.notify_all()
         # A link that is held takes no more than its buffers do.
         reading = [i for way, i, _ in ends
-                   if not way.over and not way.is_held()]
+                   if not way.over and not way.is_held() and
+                   not self.reads_nothing]
         writing = [o for way, _, o in ends
                    if len(way.ready()) > 0 and not way.closed]
         readable, writable, _ = select.select(reading + [self.woken], writing,

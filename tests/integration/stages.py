@@ -24,7 +24,7 @@ class Hold:
 
     def __init__(self, here=None, there=None, relay=(None, 0), given=False,
                  complete=False, here_delay=None, there_delay=None,
-                 features="all", size="1M"):
+                 features="all", size="1M", here_fails=None):
         self.lines = here, there
         self.relay = relay
         self.given = given
@@ -33,6 +33,8 @@ class Hold:
         self.size = size
         self.delays = [("--delay", f"{arc}:{HOLD_MS}") if arc else ()
                        for arc in (here_delay, there_delay)]
+        if here_fails:
+            self.delays[0] += "--fail", here_fails
 
 
 HOLDS = {

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "channel/channel.h"
+#include "migration/migration.h"
 #include "pair.h"
 #include "util/bytes.h"
 
@@ -362,6 +363,18 @@ static void a_target_that_is_silent_after_yours_has_the_devices(void **state)
     ends(VFM_OUTCOME_HANDED_OVER, -ETIMEDOUT, "given away");
 }
 
+/* It is over, but somebody has to know which side it went to. */
+static void what_is_said_after_the_deadline_is_still_reported(void **state)
+{
+    (void)state;
+    take_yours();
+    while (p.source.m->unwind < UNWIND_LISTEN)
+        assert_true(side_step(&p.source, 1000));
+    say_message(0x8004, "", 0);
+    finish();
+    ends(VFM_OUTCOME_HANDED_OVER, -ETIMEDOUT, "says that it runs them");
+}
+
 /* Not even the user gets them back by a cancel. */
 static void after_yours_it_is_too_late_to_cancel(void **state)
 {
@@ -483,6 +496,7 @@ int main(void)
         cmocka_unit_test(only_returned_gives_back),
         cmocka_unit_test(a_target_that_hangs_up_after_yours_has_the_devices),
         cmocka_unit_test(a_target_that_is_silent_after_yours_has_the_devices),
+        cmocka_unit_test(what_is_said_after_the_deadline_is_still_reported),
         cmocka_unit_test(after_yours_it_is_too_late_to_cancel),
         cmocka_unit_test(what_is_returned_after_it_ran_is_not_taken_back),
         cmocka_unit_test(the_first_byte_of_yours_gives_the_devices_away),
