@@ -30,8 +30,9 @@ setup = if [ -e $(1)/build.ninja ]; then \
 test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench format \
-        install clean packages-build packages-check packages-lint packages-lab
+.PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench \
+        format install clean packages-build packages-check packages-lint \
+        packages-lab fuzz-nightly model packages-model
 
 help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
@@ -40,6 +41,8 @@ help:
 	@echo 'make clang      build with clang and run the unit tests'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make faults     every call that can fail fails once'
+	@echo 'make fuzz-nightly  each for ten minutes'
+	@echo 'make model      every state of the handover, looked at by spin'
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
 	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
 	@echo 'make lab-shell  a prompt in a guest that has such devices'
@@ -53,7 +56,7 @@ help:
 packages-build:
 	@scripts/packages install build
 
-packages-check packages-lint packages-lab: packages-%:
+packages-check packages-lint packages-lab packages-model: packages-%:
 	@scripts/packages install build $*
 
 # A machine that only builds has no cmocka: the tests are left as they are.
@@ -98,6 +101,13 @@ faults: packages-check
 	ninja -C $(BUILD) -j $(JOBS)
 	VFMIG_BUILD=$(abspath $(BUILD)) /usr/bin/python3 \
 	    tests/faults/matrix.py --quiet --jobs $(JOBS) --most $(FAULTS_MOST)
+
+fuzz-nightly:
+	$(MAKE) fuzz FUZZ_SECONDS=600
+
+# Needs no build: the model stands beside the code.
+model: packages-model
+	scripts/model
 
 # The checks need what the compiler was told (clang's folder) and the library.
 lint: packages-check packages-lint
