@@ -55,7 +55,7 @@ struct vmdescription_device {
 };
 
 struct vmdescription {
-    const char *machine; /* "" if unknown */
+    const char *machine; /* NULL: unknown, and after reading always */
     uint64_t page_size;
     struct vmdescription_section *sections;
     size_t num_sections;
