@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/backing.h"
+#include "bridge/dirty.h"
 #include "bridge/node.h"
 
 /* What is known of the kernel's flags. */
-#define MAP_FLAGS   ((uint32_t)(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
-#define UNMAP_FLAGS ((uint32_t)VFIO_DMA_UNMAP_FLAG_ALL)
+#define MAP_FLAGS ((uint32_t)(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
+#define UNMAP_FLAGS \
+    ((uint32_t)(VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP))
 
 struct container {
     struct file file;
@@ -19,6 +22,7 @@ struct container {
     pthread_mutex_t lock;
     unsigned groups;
     unsigned long iommu; /* 0: not set */
+    bool is_logging;
 };
 
 static struct container *container_of(struct file *f)
@@ -62,21 +66,29 @@ struct info_caps {
     uint32_t num_ranges;
     uint32_t reserved;
     struct uapi_iova_range range;
-    struct vfio_info_cap_header avail_head;
-    uint32_t avail;
+    struct vfio_iommu_type1_info_cap_migration migration;
+    struct vfio_iommu_type1_info_dma_avail avail;
     uint32_t padding;
 };
+
+#define CAP_OFFSET(member)                             \
+    ((uint32_t)(sizeof(struct vfio_iommu_type1_info) + \
+                offsetof(struct info_caps, member)))
 
 static int get_info(struct container *c, void *arg)
 {
     struct vfio_iommu_type1_info info;
     struct info_caps caps = {
         .range_head = { VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1,
-                        sizeof(info) + offsetof(struct info_caps, avail_head) },
+                        CAP_OFFSET(migration) },
         .num_ranges = 1,
         .range = { 0, BRIDGE_LAST_IOVA },
-        .avail_head = { VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1, 0 },
-        .avail = (uint32_t)(SPACE_MAX_MAPPINGS - c->space.count),
+        .migration.header = { VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, 1,
+                              CAP_OFFSET(avail) },
+        .migration.pgsize_bitmap = BRIDGE_PAGE_SIZE,
+        .migration.max_dirty_bitmap_size = DIRTY_BITMAP_MAX,
+        .avail.header = { VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1, 0 },
+        .avail.avail = (uint32_t)(SPACE_MAX_MAPPINGS - c->space.count),
     };
     size_t min = offsetof(struct vfio_iommu_type1_info, cap_offset);
     uint32_t room;
@@ -122,31 +134,57 @@ static int map_dma(struct container *c, void *arg)
     return space_map(&c->space, &m);
 }
 
+/* The last address of what is to go. */
+static int check_unmap(const struct vfio_iommu_type1_dma_unmap *unmap,
+                       uint64_t *last)
+{
+    if ((unmap->flags & ~UNMAP_FLAGS) != 0 || unmap->flags == UNMAP_FLAGS)
+        return -EINVAL;
+    *last = UINT64_MAX;
+    if ((unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL) != 0)
+        return unmap->iova == 0 && unmap->size == 0 ? 0 : -EINVAL;
+    *last = unmap->iova + (unmap->size - 1);
+    if (unmap->size == 0 || *last < unmap->iova ||
+        (unmap->iova | unmap->size) % BRIDGE_PAGE_SIZE != 0)
+        return -EINVAL;
+    return 0;
+}
+
+/* What goes is reported before it does. */
+static int report_unmapped(struct container *c, const void *arg,
+                           const struct vfio_iommu_type1_dma_unmap *unmap,
+                           uint64_t last)
+{
+    struct vfio_bitmap b;
+    int ret;
+
+    if ((unmap->flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) == 0)
+        return 0;
+    if (!c->is_logging || unmap->argsz < sizeof(*unmap) + sizeof(b))
+        return -EINVAL;
+    ret = memory_read((uintptr_t)arg + sizeof(*unmap), &b, sizeof(b));
+    if (ret == 0)
+        ret = dirty_check(unmap->size, &b);
+    return ret < 0
+               ? ret
+               : dirty_report(&c->space, unmap->iova, last, (uintptr_t)b.data);
+}
+
 static int unmap_dma(struct container *c, void *arg)
 {
     struct vfio_iommu_type1_dma_unmap unmap;
-    size_t min = offsetof(struct vfio_iommu_type1_dma_unmap, data);
     uint64_t unmapped = 0;
     uint64_t last;
-    int ret = argument_get(arg, &unmap, min, min);
+    int ret = argument_get(arg, &unmap, sizeof(unmap), sizeof(unmap));
 
-    if (ret < 0)
-        return ret;
-    if ((unmap.flags & ~UNMAP_FLAGS) != 0)
-        return -EINVAL;
-    if (unmap.flags == VFIO_DMA_UNMAP_FLAG_ALL) {
-        if (unmap.iova != 0 || unmap.size != 0)
-            return -EINVAL;
-        last = UINT64_MAX;
-    } else {
-        last = unmap.iova + (unmap.size - 1);
-        if (unmap.size == 0 || last < unmap.iova ||
-            (unmap.iova | unmap.size) % BRIDGE_PAGE_SIZE != 0)
-            return -EINVAL;
-    }
-    ret = space_unmap(&c->space, unmap.iova, last, &unmapped);
+    if (ret == 0)
+        ret = check_unmap(&unmap, &last);
+    if (ret == 0)
+        ret = report_unmapped(c, arg, &unmap, last);
+    if (ret == 0)
+        ret = space_unmap(&c->space, unmap.iova, last, &unmapped);
     unmap.size = unmapped;
-    return ret < 0 ? ret : argument_put(arg, &unmap, min);
+    return ret < 0 ? ret : argument_put(arg, &unmap, sizeof(unmap));
 }
 
 static int ioctl_iommu(struct container *c, unsigned long request, void *arg)
@@ -160,6 +198,10 @@ static int ioctl_iommu(struct container *c, unsigned long request, void *arg)
         return map_dma(c, arg);
     case VFIO_IOMMU_UNMAP_DMA:
         return unmap_dma(c, arg);
+    case VFIO_IOMMU_DIRTY_PAGES:
+        return c->iommu == VFIO_TYPE1v2_IOMMU
+                   ? dirty_ioctl(&c->space, &c->is_logging, arg)
+                   : -EACCES;
     }
     return -ENOTTY;
 }
@@ -230,6 +272,7 @@ void container_leave(struct file *f)
     pthread_mutex_lock(&c->lock);
     if (--c->groups == 0) {
         c->iommu = 0;
+        c->is_logging = false;
         space_unmap(&c->space, 0, UINT64_MAX, &unmapped);
     }
     pthread_mutex_unlock(&c->lock);
