@@ -172,7 +172,7 @@ static const struct file_ops group_ops = {
     .release = release_group,
 };
 
-int group_open(const struct place *place, int flags)
+int group_open(const struct place *place, int flags, dev_t number)
 {
     struct group *g;
     int fd;
@@ -183,6 +183,7 @@ int group_open(const struct place *place, int flags)
     fd = -ENOMEM;
     if (g != NULL) {
         g->place = *place;
+        g->file.rdev = number;
         pthread_mutex_init(&g->lock, NULL);
         fd = file_open(&g->file, &group_ops, flags, false);
     }

@@ -315,6 +315,7 @@ int node_open(const char *path, int flags)
 {
     struct place place;
     int minor = find_node(path, &place);
+    dev_t number;
 
     if (minor < 0)
         return -ENXIO;
@@ -324,9 +325,9 @@ int node_open(const char *path, int flags)
         return container_open(flags);
     if (minor == NODE_IOMMUFD)
         return iommufd_open(flags);
-    if (minor < NODE_CDEVS)
-        return group_open(&place, flags);
-    return open_cdev(&place, flags, makedev(NODE_MAJOR, (unsigned)minor));
+    number = makedev(NODE_MAJOR, (unsigned)minor);
+    return minor < NODE_CDEVS ? group_open(&place, flags, number)
+                              : open_cdev(&place, flags, number);
 }
 
 void node_forget_all(void)

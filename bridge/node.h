@@ -42,7 +42,7 @@ void container_leave(struct file *container);
 struct space *container_space(struct file *container);
 
 /* group.c */
-int group_open(const struct place *place, int flags);
+int group_open(const struct place *place, int flags, dev_t number);
 void group_device_closed(struct file *group);
 void group_forget_all(void);
 
