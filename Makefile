@@ -32,7 +32,7 @@ test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 .DEFAULT_GOAL := help
 .PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench \
         format install clean packages-build packages-check packages-lint \
-        packages-lab fuzz-nightly model packages-model
+        packages-lab fuzz-nightly model packages-model interop
 
 help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
@@ -46,6 +46,7 @@ help:
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
 	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
 	@echo 'make lab-shell  a prompt in a guest that has such devices'
+	@echo 'make interop    unmodified programs on emulated devices: QEMU to QEMU'
 	@echo 'make soak       a thousand migrations, with cancels and kills'
 	@echo 'make bench      our rates over those of plain loops'
 	@echo 'make all        build only'
@@ -120,6 +121,13 @@ lab lab-shell: packages-check packages-lab
 	$(call setup,$(BUILD),gcc,-Dtests=true)
 	ninja -C $(BUILD) -j $(JOBS)
 	tests/lab/lab $(BUILD) $(if $(filter lab,$@),run,shell)
+
+# An unmodified QEMU, no privileges, no module: the matrix is printed at the end.
+interop: packages-check packages-lab
+	$(call setup,$(BUILD),gcc,-Dtests=true)
+	ninja -C $(BUILD) -j $(JOBS)
+	VFMIG_BUILD=$(abspath $(BUILD)) /usr/bin/python3 -m pytest -q \
+	    -p no:cacheprovider tests/interop
 
 format: packages-lint
 	scripts/sources c | xargs clang-format -i
