@@ -170,10 +170,52 @@ def test_a_running_machine_moves(pair, note, words, capabilities, options):
         each.quit()
 
 
-@row("QEMU over the bridge", "the device on its bus, q35")
-def test_the_device_is_on_its_bus(tmp_path):
+@row("QEMU to QEMU, over the bridge", "cancelled: goes on at the source")
+def test_a_cancelled_machine_goes_on(pair):
+    p = pair("--size", "8M", *P2P)
+    p.start_drivers()
+    p.capabilities()
+    p.source.run("migrate-set-parameters", max_bandwidth=1 << 20,
+                 downtime_limit=1)
+    p.target.run("migrate-incoming", uri=p.uri(), exit_on_error=False)
+    p.source.run("migrate", uri=p.uri())
+    p.source.migration_status("active")
+    p.source.run("migrate_cancel")
+    p.source.migration_status("cancelled")
+    mine = p.drivers[0]
+    mine.wait_for_sequence(mine.ring_sequence() + 2 * RING_PAGES)
+    mine.stop_ring()
+    mine.check_ring()
+    assert p.devices["source"][0].report()["state"] == "RUNNING"
+    p.source.quit()
+
+
+@row("QEMU to QEMU, over the bridge", "state refused: goes on at the source")
+def test_a_machine_whose_state_is_refused_goes_on(tmp_path):
+    """The target's device refuses to load; with a return path QEMU hears of
+    it."""
+    with contextlib.ExitStack() as stack:
+        p = Pair(tmp_path, stack, ("--size", "8M", *P2P,
+                                   "--fail", "RESUMING:EIO,count=0"))
+        p.start_drivers()
+        p.capabilities("return-path")
+        p.migrate(wanted="failed")
+        p.target.migration_status("failed")
+        p.source.migration_status("failed")
+        mine = p.drivers[0]
+        mine.wait_for_sequence(mine.ring_sequence() + 2 * RING_PAGES)
+        assert p.source.run("query-status")["status"] == "running"
+        assert p.devices["source"][0].report()["state"] == "RUNNING"
+        assert p.devices["target"][0].report()["loads_accepted"] == 0
+
+
+@pytest.mark.parametrize("machine", [
+    pytest.param(machine, marks=row("QEMU over the bridge",
+                                    f"the device on its bus, {machine}"))
+    for machine in ("q35", "pc")])
+def test_the_device_is_on_its_bus(tmp_path, machine):
     with Emulated(tmp_path, "device") as device, \
-            qemu.Qemu(tmp_path, "vm", [device.path]) as vm:
+            qemu.Qemu(tmp_path, "vm", [device.path], machine=machine) as vm:
         vm.wait_for_firmware()
         found = vm.pci_device()
         assert found["id"]["vendor"] == 0x5646
