@@ -72,25 +72,22 @@ int dirty_report(struct space *s, uint64_t iova, uint64_t last,
     return ret;
 }
 
-static int get_bitmap(struct space *s, bool is_logging, void *arg)
+static int get_bitmap(struct space *s, bool is_logging, const void *arg)
 {
-    struct {
-        struct vfio_iommu_type1_dirty_bitmap head;
-        struct vfio_iommu_type1_dirty_bitmap_get get;
-    } a;
+    struct uapi_type1_dirty d;
+    struct vfio_bitmap b;
     uint64_t last;
-    int ret = argument_get(arg, &a, sizeof(a), sizeof(a));
+    int ret = argument_get(arg, &d, sizeof(d), sizeof(d));
 
     if (ret < 0)
         return ret;
-    last = a.get.iova + (a.get.size - 1);
-    if (!is_logging || a.get.iova % BRIDGE_PAGE_SIZE != 0 ||
-        (a.get.size > 0 && last < a.get.iova))
+    b = (struct vfio_bitmap){ .pgsize = d.page_size, .size = d.bitmap_size };
+    last = d.iova + (d.size - 1);
+    if (!is_logging || d.iova % BRIDGE_PAGE_SIZE != 0 ||
+        (d.size > 0 && last < d.iova))
         return -EINVAL;
-    ret = dirty_check(a.get.size, &a.get.bitmap);
-    return ret < 0 ? ret
-                   : dirty_report(s, a.get.iova, last,
-                                  (uintptr_t)a.get.bitmap.data);
+    ret = dirty_check(d.size, &b);
+    return ret < 0 ? ret : dirty_report(s, d.iova, last, d.bitmap);
 }
 
 int dirty_ioctl(struct space *s, bool *is_logging, void *arg)

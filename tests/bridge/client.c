@@ -30,31 +30,33 @@ void expect(bool is_true, const char *sentence)
 
 static void try_mapping(struct client *c)
 {
-    struct {
-        struct vfio_region_info info;
-        struct vfio_region_info_cap_sparse_mmap cap;
-        struct vfio_region_sparse_mmap_area areas[8];
-    } r = { .info = { .argsz = sizeof(r),
-                      .index = VFIO_PCI_BAR2_REGION_INDEX } };
+    uint64_t buf[64] = { 0 };
+    struct vfio_region_info *info = (struct vfio_region_info *)buf;
+    const struct vfio_region_info_cap_sparse_mmap *cap =
+        (const void *)(info + 1);
     const uint64_t *mapped;
     uint64_t value = 0x1122334455667788;
+    uint64_t size;
 
-    expect(ioctl(c->device, VFIO_DEVICE_GET_REGION_INFO, &r.info) == 0 &&
-               (r.info.flags & VFIO_REGION_INFO_FLAG_MMAP) != 0 &&
-               (r.info.flags & VFIO_REGION_INFO_FLAG_CAPS) != 0 &&
-               r.info.cap_offset == sizeof(r.info) &&
-               r.cap.header.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP &&
-               r.cap.nr_areas == 1 && r.areas[0].offset == EDEV_BAR2_TRAPPED,
+    info->argsz = sizeof(buf);
+    info->index = VFIO_PCI_BAR2_REGION_INDEX;
+    expect(ioctl(c->device, VFIO_DEVICE_GET_REGION_INFO, info) == 0 &&
+               (info->flags & VFIO_REGION_INFO_FLAG_MMAP) != 0 &&
+               (info->flags & VFIO_REGION_INFO_FLAG_CAPS) != 0 &&
+               info->cap_offset == sizeof(*info) &&
+               cap->header.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP &&
+               cap->nr_areas == 1 && cap->areas[0].offset == EDEV_BAR2_TRAPPED,
            "a region that can be mapped says where");
-    mapped = mmap(NULL, r.areas[0].size, PROT_READ | PROT_WRITE, MAP_SHARED,
-                  c->device, (off_t)(r.info.offset + r.areas[0].offset));
+    size = cap->areas[0].size;
+    mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, c->device,
+                  (off_t)(info->offset + EDEV_BAR2_TRAPPED));
     expect(mapped != MAP_FAILED, "it is mapped there");
     client_write(c, VFIO_PCI_BAR2_REGION_INDEX, EDEV_BAR2_TRAPPED + 64, &value,
                  sizeof(value));
     expect(mapped[8] == value, "what is written is seen in the mapping");
-    munmap((void *)(uintptr_t)mapped, r.areas[0].size);
+    munmap((void *)(uintptr_t)mapped, size);
     expect(mmap(NULL, 4096, PROT_READ, MAP_SHARED, c->device,
-                (off_t)r.info.offset) == MAP_FAILED &&
+                (off_t)info->offset) == MAP_FAILED &&
                errno == EINVAL,
            "it is mapped nowhere else");
 }

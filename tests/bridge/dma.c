@@ -28,23 +28,22 @@ static void be_master(const struct client *c)
 
 static int tie_interrupt(const struct client *c)
 {
-    struct {
-        struct vfio_irq_set set;
-        int32_t fd;
-    } arg = {
-        .set = { .argsz = sizeof(arg),
-                 .flags =
-                     VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                 .index = VFIO_PCI_MSIX_IRQ_INDEX,
-                 .count = 1 },
-        .fd = eventfd(0, 0),
-    };
+    uint32_t buf[16];
+    struct vfio_irq_set *set = (struct vfio_irq_set *)buf;
+    int32_t fd = eventfd(0, 0);
 
-    expect(ioctl(c->device, VFIO_DEVICE_SET_IRQS, &arg) == 0,
+    *set = (struct vfio_irq_set){
+        .argsz = sizeof(*set) + sizeof(fd),
+        .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+        .index = VFIO_PCI_MSIX_IRQ_INDEX,
+        .count = 1,
+    };
+    memcpy(set->data, &fd, sizeof(fd));
+    expect(ioctl(c->device, VFIO_DEVICE_SET_IRQS, set) == 0,
            "the engine's interrupt is tied");
     set32(c, EDEV_REG_IRQ_VECTOR, 0);
     set32(c, EDEV_REG_IRQ_ENABLE, EDEV_IRQ_DMA_DONE | EDEV_IRQ_DMA_ERROR);
-    return arg.fd;
+    return fd;
 }
 
 uint32_t client_fill(struct client *c, uint64_t iova, uint64_t len,

@@ -12,10 +12,6 @@ from vfmig_bridge import (CLIENT, FIRST, SECOND, VFMIG_RUN, bridged,
                           over_bridge, succeeds)
 from vfmig_programs import BUILD, DEADLINE, VFMIG, Device, vfmig
 
-if os.environ.get("VFMIG_SANITIZED", "none") != "none":
-    pytest.skip("a sanitizer wants to be loaded first, and so does the bridge",
-                allow_module_level=True)
-
 FACTS = sorted(path.stem for path in
                (BUILD.parent / "docs" / "kernel").glob("*.c"))
 if not FACTS:  # a build folder elsewhere
