@@ -152,7 +152,7 @@ static int open_mapped_file(const struct area *a, bool writable)
 int backing_find(uint64_t address, uint64_t size, bool writable,
                  uint64_t *offset)
 {
-    struct area a;
+    struct area a = { .start = 0 };
     int fd = find_area(address, size, &a);
 
     if (fd < 0)

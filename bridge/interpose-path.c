@@ -127,6 +127,7 @@ DIR *opendir(const char *path)
 {
     char buf[PATH_MAX];
 
+    /* cppcheck-suppress CastIntegerToAddressAtReturn */
     return REAL(opendir)(path_redirect(path, buf));
 }
 

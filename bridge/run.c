@@ -188,7 +188,7 @@ static int set_preload(const char *library)
 
 static int show_device(const char *root, int n)
 {
-    struct place place;
+    struct place place = { .group = -1 };
     struct device *d;
     int ret = device_place(n, &place);
 

@@ -15,6 +15,7 @@ DEADLINE_S = 60
 
 TOOL = BUILD / "tool/vfmig"
 EMULATOR = BUILD / "emulator/vfmig-device"
+BRIDGE = BUILD / "bridge/vfmig-run"
 
 
 def help_of(*command):
@@ -59,8 +60,12 @@ def test_the_page_of_the_emulator_has_every_option():
             options_in(page("vfmig-device.1")))
 
 
+def test_the_page_of_the_bridge_has_every_option():
+    assert options_in(help_of(BRIDGE)) <= options_in(page("vfmig-run.1"))
+
+
 def test_programs_say_which_version_they_are():
-    for program in TOOL, EMULATOR:
+    for program in TOOL, EMULATOR, BRIDGE:
         said = subprocess.run([program, "--version"], text=True, check=True,
                               timeout=DEADLINE_S, stdout=subprocess.PIPE)
         assert said.stdout == f"{program.name} 0.1.0\n"
