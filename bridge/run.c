@@ -189,7 +189,7 @@ static int set_preload(const char *library)
 static int show_device(const char *root, int n)
 {
     struct place place = { .group = -1 };
-    struct device *d;
+    struct device *d = NULL;
     int ret = device_place(n, &place);
 
     if (ret == 0)
