@@ -105,11 +105,12 @@ class Qemu:
                         + properties]
         self.log = open(os.path.join(self.folder, name + ".log"), "w+b")
         self.process = subprocess.Popen([*command, *words],
+                                        env={**os.environ,
+                                             "TMPDIR": self.folder},
                                         stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE,
                                         stderr=self.log)
         self.console = Lines(self.process.stdout)
-        self.stdout_open = True
         try:
             self.begin()
         except (OSError, EOFError, TimeoutError) as error:
@@ -142,8 +143,12 @@ class Qemu:
 
     def close(self):
         if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait(DEADLINE)
+            self.process.wait(DEADLINE)
         self.process.stdout.close()
         self.log.close()
         self.qmp.close()
