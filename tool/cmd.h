@@ -27,6 +27,7 @@ int cmd_send(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_proxy(int argc, char **argv);
 int cmd_splice(int argc, char **argv);
 
 #endif

@@ -146,7 +146,10 @@ void json_add_bool(struct json_tree *into, const char *name, bool value)
 
 /* ------------------------------------------------ printing */
 
-#define INDENT 2
+#define INDENT   2
+
+/* Instead of an indent: all on one line. */
+#define ONE_LINE (-1)
 
 static void print_text(const char *text, FILE *out)
 {
@@ -169,23 +172,30 @@ static void print_text(const char *text, FILE *out)
 
 static void print_value(const struct json_tree *value, int indent, FILE *out);
 
+static void print_break(int indent, FILE *out)
+{
+    if (indent != ONE_LINE)
+        fprintf(out, "\n%*s", indent, "");
+}
+
 static void print_entries(const struct json_tree *value, int indent, FILE *out)
 {
     const char *brackets = value->kind == OBJECT ? "{}" : "[]";
+    int deeper = indent == ONE_LINE ? ONE_LINE : indent + INDENT;
 
     putc(brackets[0], out);
     for (const struct json_tree *v = value->first; v != NULL; v = v->next) {
-        fprintf(out, "\n%*s", indent + INDENT, "");
+        print_break(deeper, out);
         if (v->name != NULL) {
             print_text(v->name, out);
             fputs(": ", out);
         }
-        print_value(v, indent + INDENT, out);
+        print_value(v, deeper, out);
         if (v->next != NULL)
-            putc(',', out);
+            fputs(indent == ONE_LINE ? ", " : ",", out);
     }
     if (value->first != NULL)
-        fprintf(out, "\n%*s", indent, "");
+        print_break(indent, out);
     putc(brackets[1], out);
 }
 
@@ -215,6 +225,15 @@ static void print_value(const struct json_tree *value, int indent, FILE *out)
     }
 }
 
+bool json_write_line(const struct json_tree *value, FILE *out)
+{
+    if (value == NULL || value->has_failed)
+        return false;
+    print_value(value, ONE_LINE, out);
+    putc('\n', out);
+    return true;
+}
+
 bool json_write(struct json_tree *value, FILE *out)
 {
     bool whole = value != NULL && !value->has_failed;
@@ -227,8 +246,13 @@ bool json_write(struct json_tree *value, FILE *out)
     return whole;
 }
 
+void json_print_to(struct json_tree *value, FILE *out)
+{
+    if (!json_write(value, out))
+        is_missing = true;
+}
+
 void json_print(struct json_tree *value)
 {
-    if (!json_write(value, stdout))
-        is_missing = true;
+    json_print_to(value, stdout);
 }

@@ -41,7 +41,11 @@ void json_add_bool(struct json_tree *into, const char *name, bool value);
  * nothing was printed. */
 bool json_write(struct json_tree *value, FILE *out);
 
-/* The same on standard output. */
+/* The same on one line, and @value stays. */
+bool json_write_line(const struct json_tree *value, FILE *out);
+
+/* As json_write(), of what the command is asked for; on standard output. */
+void json_print_to(struct json_tree *value, FILE *out);
 void json_print(struct json_tree *value);
 
 /* Whether something was to be printed and there was no memory for it. */
