@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "move.h"
@@ -80,6 +81,35 @@ const struct args_option move_max_bandwidth = {
     .take = args_take_rate,
     .offset = offsetof(struct move_options, max_bandwidth),
     .help = "bytes per second to send at most, such as 100M or 1.5G",
+};
+
+const struct args_option move_rest = {
+    .name = "rest",
+    .value = "FILE",
+    .take = args_take_string,
+    .offset = offsetof(struct move_options, rest),
+    .help = "with --peer qemu: the file for what is of the machine and not of "
+            "the devices",
+};
+
+static int take_channels(const char *value, void *into, struct vfm_error *err)
+{
+    char *end;
+    unsigned long n = strtoul(value, &end, 10);
+
+    if (value[0] < '0' || value[0] > '9' || *end != '\0' || n == 0 || n > 255)
+        return error_set(err, -EINVAL, "'%.20s' is no number from 1 to 255",
+                         value);
+    *(uint32_t *)into = (uint32_t)n;
+    return 0;
+}
+
+const struct args_option move_channels = {
+    .name = "channels",
+    .value = "N",
+    .take = take_channels,
+    .offset = offsetof(struct move_options, channels),
+    .help = "with --peer qemu: there are N multifd channels, as QEMU was told",
 };
 
 const struct args_option move_paused = {

@@ -20,9 +20,11 @@
 #include "interrupt.h"
 #include "move.h"
 #include "progress.h"
+#include "pump.h"
 #include "report.h"
 #include "say.h"
 #include "timeline.h"
+#include "util/clock.h"
 #include "util/error.h"
 
 /* One run of a command. */
@@ -31,6 +33,7 @@ struct run {
     int cancel_fd;
     struct vfm_device *devices[VFM_DEVICES_MAX];
     struct vfm_channel *channel;
+    struct pump *pump; /* or NULL */
     struct vfm_migration *migration;
     struct progress bar;
     struct report report;
@@ -112,6 +115,45 @@ static int open_standard_stream(struct run *run,
     return ret;
 }
 
+/* What a whole machine sends is taken apart before the migration gets it. */
+static bool needs_pump(const struct move *move)
+{
+    return move->options.rest != NULL || move->options.channels > 0;
+}
+
+#define PEER_TIMEOUT_MS 30000
+
+static uint32_t pump_timeout_ms(const struct move_options *opts)
+{
+    return opts->peer_timeout_ms > 0 ? opts->peer_timeout_ms : PEER_TIMEOUT_MS;
+}
+
+/* The pump, which knows what is missing, is to notice first. */
+static uint32_t migration_timeout_ms(const struct run *run)
+{
+    const struct move_options *opts = &run->move->options;
+    uint32_t ms = pump_timeout_ms(opts);
+
+    if (run->pump == NULL)
+        return opts->peer_timeout_ms;
+    return ms < UINT32_MAX / 2 ? 2 * ms : UINT32_MAX;
+}
+
+static int open_pump(struct run *run, struct vfm_listener *listener,
+                     struct vfm_error *err)
+{
+    const struct move_options *opts = &run->move->options;
+    const struct pump_options options = {
+        .channels = opts->channels,
+        .rest = opts->rest,
+        .timeout_ms =
+            opts->peer_timeout_ms > 0 ? opts->peer_timeout_ms : PEER_TIMEOUT_MS,
+        .cancel_fd = run->cancel_fd,
+    };
+
+    return pump_open(listener, &options, &run->pump, &run->channel, err);
+}
+
 /* Scripts wait for this line, so it leaves at once. */
 static void say_listening(const struct run *run, const char *address)
 {
@@ -134,6 +176,8 @@ static int accept_peer(struct run *run, const char *uri,
 
     if (vfm_listener_fd(listener) >= 0)
         say_listening(run, vfm_listener_address(listener));
+    if (needs_pump(run->move))
+        return open_pump(run, listener, err);
     ret = vfm_listener_accept(listener, &run->channel, err);
     vfm_listener_close(listener);
     return ret;
@@ -203,9 +247,12 @@ static int add_devices(struct run *run, struct vfm_error *err)
     const struct device_list *list = &run->move->options.devices;
     int ret = 0;
 
-    for (size_t i = 0; ret == 0 && i < list->count; i++)
+    for (size_t i = 0; ret == 0 && i < list->count; i++) {
         ret = vfm_migration_add_device(run->migration, run->devices[i],
                                        list->items[i].id, err);
+        if (ret == 0 && run->pump != NULL)
+            ret = pump_add_device(run->pump, list->items[i].id, err);
+    }
     return ret;
 }
 
@@ -227,7 +274,7 @@ static int make_migration(struct run *run, struct vfm_error *err)
         .downtime_limit_ms = opts->downtime_limit_ms,
         .pre_copy_timeout_ms = opts->pre_copy_timeout_ms,
         .force_switchover = opts->force_switchover,
-        .peer_timeout_ms = opts->peer_timeout_ms,
+        .peer_timeout_ms = migration_timeout_ms(run),
         .callbacks = &callbacks,
         .opaque = run,
     };
@@ -237,24 +284,65 @@ static int make_migration(struct run *run, struct vfm_error *err)
     return ret < 0 ? ret : add_devices(run, err);
 }
 
-/* To the end, with a look at the progress line now and then. */
-static int drive(struct run *run, struct vfm_error *err)
+/* A signal that interrupts this has cancelled already. */
+static void wait_for_news(struct run *run)
 {
-    struct pollfd pollfd = {
+    struct pollfd fds[PUMP_FDS_MAX + 1];
+    int64_t until = clock_deadline(0);
+    int timeout = progress_poll_timeout(&run->bar);
+    int until_timeout;
+    nfds_t n = 0;
+
+    fds[n++] = (struct pollfd){
         .fd = vfm_migration_fd(run->migration),
         .events = POLLIN,
     };
+    if (run->pump != NULL)
+        n += (nfds_t)pump_poll_fds(run->pump, fds + n, &until);
+    until_timeout = clock_poll_timeout(until);
+    if (timeout < 0 || (until_timeout >= 0 && until_timeout < timeout))
+        timeout = until_timeout;
+    poll(fds, n, timeout);
+}
+
+/* The pump knows why the migration's stream has ended; that one knows what
+ * became of the devices. */
+static void merge_errors(const struct vfm_error *why, struct vfm_error *err)
+{
+    const char *devices = strstr(err->message, "; ");
+    struct vfm_error both;
+
+    error_set(&both, why->code, "%.400s%s", why->message,
+              devices != NULL ? devices : "");
+    *err = both;
+}
+
+static int end_pump(struct run *run, int ret, struct vfm_error *err)
+{
+    if (run->pump == NULL)
+        return ret;
+    pump_finish(run->pump, ret == 0);
+    /* A migration that failed for reasons of its own knows better. */
+    if (ret == -ENODATA && pump_failure(run->pump) != NULL)
+        merge_errors(pump_failure(run->pump), err);
+    return ret;
+}
+
+/* To the end, with a look at the progress line now and then. */
+static int drive(struct run *run, struct vfm_error *err)
+{
     int ret;
 
     interrupt_watch(run->migration);
     while ((ret = vfm_migration_dispatch(run->migration, err)) > 0) {
         progress_show(&run->bar, run->migration);
-        /* A signal that interrupts this has cancelled already. */
-        poll(&pollfd, 1, progress_poll_timeout(&run->bar));
+        wait_for_news(run);
+        if (run->pump != NULL)
+            pump_run(run->pump);
     }
     interrupt_watch(NULL);
     progress_clear(&run->bar);
-    return ret;
+    return end_pump(run, ret, err);
 }
 
 static int do_move(struct run *run, struct vfm_error *err)
@@ -379,6 +467,7 @@ static int run_move(const struct move *move)
 
     vfm_migration_close(run.migration);
     vfm_channel_close(run.channel);
+    pump_close(run.pump);
     for (size_t i = 0; i < move->options.devices.count; i++)
         vfm_device_close(run.devices[i]);
     report_finish(&run.report);
@@ -419,6 +508,9 @@ static int check_and_run(const struct move *move)
         return say_usage(move_name(move),
                          "--json and '%s' both want standard output",
                          move->options.where);
+    if (needs_pump(move) && choose_peer(move) != VFM_PEER_QEMU)
+        return say_usage(move_name(move),
+                         "--rest and --channels are for --peer qemu");
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)
         return say_usage(move_name(move), "%s", err.message);
 

@@ -31,6 +31,8 @@ struct move_options {
     uint32_t connect_timeout_ms;  /* 0: for ever */
     uint64_t max_bandwidth;       /* 0: no limit */
     const char *timeline;         /* the file's name; NULL: none */
+    const char *rest;             /* what is not the devices'; NULL: nowhere */
+    uint32_t channels;            /* multifd */
 
     bool json;
     bool quiet;
@@ -45,6 +47,8 @@ extern const struct args_option move_pre_copy_timeout;
 extern const struct args_option move_force_switchover;
 extern const struct args_option move_peer_timeout;
 extern const struct args_option move_max_bandwidth;
+extern const struct args_option move_rest;
+extern const struct args_option move_channels;
 extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;
