@@ -256,6 +256,16 @@ static int add_devices(struct run *run, struct vfm_error *err)
     return ret;
 }
 
+/* A QEMU answers on a socket; one that was given a pipe or a command cannot. */
+static bool has_return_path(const struct run *run)
+{
+    const char *where = run->move->options.where;
+
+    return is_source(run->move) && choose_peer(run->move) == VFM_PEER_QEMU &&
+           strncmp(where, "exec:", 5) != 0 &&
+           vfm_channel_is_duplex(run->channel);
+}
+
 static int make_migration(struct run *run, struct vfm_error *err)
 {
     static const struct vfm_migration_callbacks callbacks = {
@@ -274,6 +284,7 @@ static int make_migration(struct run *run, struct vfm_error *err)
         .downtime_limit_ms = opts->downtime_limit_ms,
         .pre_copy_timeout_ms = opts->pre_copy_timeout_ms,
         .force_switchover = opts->force_switchover,
+        .return_path = has_return_path(run),
         .peer_timeout_ms = migration_timeout_ms(run),
         .callbacks = &callbacks,
         .opaque = run,

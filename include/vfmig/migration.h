@@ -72,7 +72,8 @@ enum vfm_peer {
     /* A QEMU: its stream and its return path only.  A target runs the
      * devices once it has told the source that all was loaded.  A source's
      * are given away with the end of the stream, for a QEMU that has read it
-     * runs them. */
+     * runs them; with vfm_migration_options.return_path it may give them back by
+     * saying that it could not load them. */
     VFM_PEER_QEMU,
 
     /* Nobody: a file, or a pipe that is read later.  The source's devices
@@ -217,6 +218,12 @@ struct vfm_migration_options {
     /* Source: wait in stage `pre-switchover`, the VM and its devices stopped,
      * until vfm_migration_continue(). */
     bool pause_before_switchover;
+
+    /* Source, VFM_PEER_QEMU: asks the QEMU to answer, and is done when it says
+     * that it has loaded all of the stream; if it says that it could not, the
+     * devices are as they were.  Needs a channel that goes both ways, and a
+     * QEMU that can talk on it: not one that was given a pipe or a command. */
+    bool return_path;
 };
 
 /*

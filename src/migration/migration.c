@@ -73,6 +73,13 @@ static int check_options(const struct vfm_migration *m, struct vfm_error *err)
             err, -EINVAL,
             "migration: how fast it goes and when it switches over "
             "is the source's to say");
+    if (o->return_path &&
+        (o->role != VFM_ROLE_SOURCE || o->peer != VFM_PEER_QEMU ||
+         !vfm_channel_is_duplex(m->channel)))
+        return error_set(err, -EINVAL,
+                         "%s: a return path is from a QEMU to its source, on a "
+                         "channel that goes both ways",
+                         vfm_channel_name(m->channel));
     if (o->keep_running &&
         (o->role != VFM_ROLE_SOURCE || o->peer != VFM_PEER_NONE))
         return error_set(err, -EINVAL,

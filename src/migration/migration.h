@@ -233,6 +233,12 @@ static inline bool peer_is(const struct vfm_migration *m, enum vfm_peer peer)
     return m->options.peer == peer;
 }
 
+/* Whether a source hears what its QEMU says. */
+static inline bool has_return_path(const struct vfm_migration *m)
+{
+    return peer_is(m, VFM_PEER_QEMU) && m->options.return_path;
+}
+
 /* Whether there is memory that somebody writes while it is sent. */
 static inline bool memory_is_live(const struct vfm_migration *m)
 {

@@ -36,12 +36,19 @@ static int wait_for(struct vfm_migration *m, const bool *heard, int ret,
 
 int source_loaded(struct vfm_migration *m, struct vfm_error *err)
 {
+    int ret;
+
     if (m->options.keep_running)
         return 0; /* the disk keeps no device waiting that stays ours */
-    if (!peer_is(m, VFM_PEER_VFMIG))
+    if (!peer_is(m, VFM_PEER_VFMIG) && !has_return_path(m))
         return finish_channel(m, err);
     /* A target that failed since is given nothing. */
-    return wait_for(m, &m->source.loaded, source_listen(m, err), err);
+    ret = source_listen(m, err);
+    if (m->source.loaded && has_return_path(m)) {
+        ret = 0; /* it hangs up at once */
+        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+    }
+    return wait_for(m, &m->source.loaded, ret, err);
 }
 
 int source_yours(struct vfm_migration *m, struct vfm_error *err)
@@ -130,7 +137,7 @@ int source_cleanup(struct vfm_migration *m, struct vfm_error *err)
         return ret;
     if (m->options.keep_running)
         return finish_channel(m, err);
-    if (!peer_is(m, VFM_PEER_VFMIG))
+    if (!peer_is(m, VFM_PEER_VFMIG) && !has_return_path(m))
         return 0;
     ret = vfm_channel_finish(m->channel, err);
     return ret == -EAGAIN ? ret : 0;

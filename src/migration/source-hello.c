@@ -66,11 +66,18 @@ static enum vfm_state want_pre_copy(const struct vfm_migration *m,
                                    : vfm_device_state(member->dev);
 }
 
+/* QEMU's own first one. */
+#define QEMU_PING 1
+
 static void put_beginning(struct vfm_migration *m)
 {
     outbox_begin(&m->outbox);
     encode_header(&m->outbox.head);
     encode_configuration(&m->outbox.head, m->machine);
+    if (!has_return_path(m))
+        return;
+    encode_command(&m->outbox.head, VFM_COMMAND_OPEN_RETURN_PATH, NULL, 0);
+    encode_ping(&m->outbox.head, QEMU_PING);
 }
 
 static void put_device(struct vfm_migration *m, const struct member *member)

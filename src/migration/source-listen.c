@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "migration/source.h"
+#include "util/bytes.h"
 #include "util/clock.h"
 #include "util/error.h"
 
@@ -71,9 +72,48 @@ static int note_returned(struct vfm_migration *m, const struct message *msg,
     return talk_failure(m, msg, err);
 }
 
+/* A QEMU has loaded all of it, and runs it from here on; or it could not, and
+ * then it never will. */
+static int note_shut(struct vfm_migration *m, const struct message *msg,
+                     struct vfm_error *err)
+{
+    uint32_t failed = get_be32(msg->payload);
+
+    if (failed != 0) {
+        m->source.given = false;
+        return error_set(err, -EREMOTEIO,
+                         "%s: the QEMU there could not load the stream, and "
+                         "only itself says why",
+                         vfm_channel_name(m->channel));
+    }
+    if (m->stage != VFM_STAGE_LOADED || m->source.loaded)
+        return error_set(err, -EPROTO,
+                         "target: says that it has loaded all in stage %s",
+                         vfm_stage_name(m->stage));
+    m->source.loaded = true;
+    return 0;
+}
+
+/* It acknowledges what it was not asked for if it was told to by its user. */
+static int take_qemu_message(struct vfm_migration *m, const struct message *msg,
+                             struct vfm_error *err)
+{
+    if (msg->type == MESSAGE_SHUT && msg->len == sizeof(uint32_t))
+        return note_shut(m, msg, err);
+    if ((msg->type == MESSAGE_PONG && msg->len == sizeof(uint32_t)) ||
+        (msg->type == MESSAGE_SWITCHOVER_ACK && msg->len == 0))
+        return 0;
+    return error_set(err, -EPROTO,
+                     "target: message 0x%04x of %u bytes is none that a QEMU "
+                     "sends to a source like this",
+                     (unsigned int)msg->type, msg->len);
+}
+
 static int take_message(struct vfm_migration *m, const struct message *msg,
                         struct vfm_error *err)
 {
+    if (!peer_is(m, VFM_PEER_VFMIG))
+        return take_qemu_message(m, msg, err);
     switch (msg->type) {
     case MESSAGE_PROGRESS:
         return note_progress(m, msg);
@@ -114,7 +154,7 @@ int source_listen(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = 0;
 
-    if (!peer_is(m, VFM_PEER_VFMIG))
+    if (!peer_is(m, VFM_PEER_VFMIG) && !has_return_path(m))
         return 0;
     for (unsigned int n = 0; ret == 0 && n < FILLS_MAX; n++) {
         ret = source_take_messages(m, err);

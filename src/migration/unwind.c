@@ -71,7 +71,8 @@ static int listen_to_last_words(struct vfm_migration *m)
     struct vfm_error err = { 0 };
     int ret;
 
-    if (!m->failed_at_peer || !peer_is(m, VFM_PEER_VFMIG) ||
+    if (!m->failed_at_peer ||
+        (!peer_is(m, VFM_PEER_VFMIG) && !has_return_path(m)) ||
         m->stage == VFM_STAGE_HELLO)
         return 0;
     ret = is_source(m) ? source_listen(m, &err) : target_listen(m, &err);

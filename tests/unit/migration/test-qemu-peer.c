@@ -21,9 +21,12 @@ static const struct pair_setup plain = { .migration = PAIR_SC,
                                          .num_devices = 1,
                                          .size = 16 };
 
+static bool return_path;
+
 static void begin(const char *how, size_t n)
 {
     pair_init(&p, &plain);
+    p.source.options.return_path = return_path;
     snprintf(p.title, sizeof(p.title), "%s %zu", how, n);
     p.source.options.peer = p.target.options.peer = VFM_PEER_QEMU;
 }
@@ -111,6 +114,59 @@ static void a_source_whose_peer_fails_after_the_end_hands_over(void **state)
     pair_close(&p);
 }
 
+static int with_return_path(void **state)
+{
+    (void)state;
+    return_path = true;
+    return 0;
+}
+
+static int without_return_path(void **state)
+{
+    (void)state;
+    return_path = false;
+    return 0;
+}
+
+/* Once it can answer: before anybody could believe the contrary. */
+static void a_target_that_cannot_load_gives_the_devices_back(void **state)
+{
+    (void)state;
+    for (unsigned int stage = VFM_STAGE_PRE_COPY; stage <= VFM_STAGE_CHECK;
+         stage++) {
+        begin("the target is cancelled in stage", stage);
+        p.target.cancel_in = stage;
+        end();
+        assert_int_equal(p.target.outcome, VFM_OUTCOME_FAILED);
+        assert_int_equal(p.source.outcome, VFM_OUTCOME_FAILED);
+    }
+}
+
+/* Nothing but its word is success. */
+static void a_word_that_is_lost_leaves_the_source_handed_over(void **state)
+{
+    size_t bytes;
+
+    (void)state;
+    begin("nothing is cut", 0);
+    pair_use_relay(&p, SIZE_MAX, SIZE_MAX);
+    end();
+    bytes = p.relay.done[1];
+    assert_true(bytes > 0);
+    for (size_t n = 0; n < bytes; n++) {
+        begin("the way back dies after byte", n);
+        pair_use_relay(&p, SIZE_MAX, n);
+        end();
+        assert_int_not_equal(p.source.outcome, VFM_OUTCOME_DONE);
+    }
+}
+
+#define WITH_RETURN_PATH(test)                                               \
+    {                                                                        \
+#test " (return path)", test, with_return_path, without_return_path, \
+            NULL                                                             \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +176,13 @@ int main(void)
             a_source_that_is_cancelled_before_any_dispatch_is_the_only_owner),
         cmocka_unit_test(a_link_that_dies_leaves_no_two_owners),
         cmocka_unit_test(a_source_whose_peer_fails_after_the_end_hands_over),
+        WITH_RETURN_PATH(
+            a_cancelled_source_keeps_its_devices_until_the_stream_ends),
+        WITH_RETURN_PATH(
+            a_source_that_is_cancelled_before_any_dispatch_is_the_only_owner),
+        WITH_RETURN_PATH(a_link_that_dies_leaves_no_two_owners),
+        WITH_RETURN_PATH(a_target_that_cannot_load_gives_the_devices_back),
+        WITH_RETURN_PATH(a_word_that_is_lost_leaves_the_source_handed_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
