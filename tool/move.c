@@ -18,6 +18,7 @@
 
 #include "cmd.h"
 #include "interrupt.h"
+#include "join.h"
 #include "move.h"
 #include "progress.h"
 #include "pump.h"
@@ -33,7 +34,8 @@ struct run {
     int cancel_fd;
     struct vfm_device *devices[VFM_DEVICES_MAX];
     struct vfm_channel *channel;
-    struct pump *pump; /* or NULL */
+    struct pump *pump; /* or NULL; likewise: */
+    struct join *join;
     struct vfm_migration *migration;
     struct progress bar;
     struct report report;
@@ -134,6 +136,8 @@ static uint32_t migration_timeout_ms(const struct run *run)
     const struct move_options *opts = &run->move->options;
     uint32_t ms = pump_timeout_ms(opts);
 
+    if (run->join != NULL)
+        return UINT32_MAX; /* a machine may take hours to send */
     if (run->pump == NULL)
         return opts->peer_timeout_ms;
     return ms < UINT32_MAX / 2 ? 2 * ms : UINT32_MAX;
@@ -152,6 +156,29 @@ static int open_pump(struct run *run, struct vfm_listener *listener,
     };
 
     return pump_open(listener, &options, &run->pump, &run->channel, err);
+}
+
+static int open_join(struct run *run, const char *uri,
+                     const struct vfm_channel_options *options,
+                     struct vfm_error *err)
+{
+    const struct move_options *opts = &run->move->options;
+    struct vfm_channel *outer;
+    int ret = vfm_channel_connect(uri, options, &outer, err);
+
+    if (ret < 0)
+        return ret;
+    if (strncmp(uri, "exec:", 5) == 0 || !vfm_channel_is_duplex(outer)) {
+        ret = error_set(err, -EINVAL,
+                        "%s: nobody could answer there, and with --rest the "
+                        "answer is waited for: 'vfmig save' and 'vfmig splice' "
+                        "make a file of it",
+                        vfm_channel_name(outer));
+        vfm_channel_close(outer);
+        return ret;
+    }
+    return join_open(outer, opts->rest, pump_timeout_ms(opts), &run->join,
+                     &run->channel, err);
 }
 
 /* Scripts wait for this line, so it leaves at once. */
@@ -187,6 +214,8 @@ static int open_uri(struct run *run, const char *uri,
                     const struct vfm_channel_options *options,
                     struct vfm_error *err)
 {
+    if (is_source(run->move) && needs_pump(run->move))
+        return open_join(run, uri, options, err);
     if (is_source(run->move))
         return vfm_channel_connect(uri, options, &run->channel, err);
     return accept_peer(run, uri, options, err);
@@ -252,6 +281,8 @@ static int add_devices(struct run *run, struct vfm_error *err)
                                        list->items[i].id, err);
         if (ret == 0 && run->pump != NULL)
             ret = pump_add_device(run->pump, list->items[i].id, err);
+        if (ret == 0 && run->join != NULL)
+            ret = join_add_device(run->join, list->items[i].id, err);
     }
     return ret;
 }
@@ -310,6 +341,8 @@ static void wait_for_news(struct run *run)
     };
     if (run->pump != NULL)
         n += (nfds_t)pump_poll_fds(run->pump, fds + n, &until);
+    if (run->join != NULL)
+        n += (nfds_t)join_poll_fds(run->join, fds + n, &until);
     until_timeout = clock_poll_timeout(until);
     if (timeout < 0 || (until_timeout >= 0 && until_timeout < timeout))
         timeout = until_timeout;
@@ -330,6 +363,8 @@ static void merge_errors(const struct vfm_error *why, struct vfm_error *err)
 
 static int end_pump(struct run *run, int ret, struct vfm_error *err)
 {
+    if (ret < 0 && run->join != NULL && join_failure(run->join) != NULL)
+        merge_errors(join_failure(run->join), err);
     if (run->pump == NULL)
         return ret;
     pump_finish(run->pump, ret == 0);
@@ -350,6 +385,8 @@ static int drive(struct run *run, struct vfm_error *err)
         wait_for_news(run);
         if (run->pump != NULL)
             pump_run(run->pump);
+        if (run->join != NULL)
+            join_run(run->join);
     }
     interrupt_watch(NULL);
     progress_clear(&run->bar);
@@ -479,6 +516,7 @@ static int run_move(const struct move *move)
     vfm_migration_close(run.migration);
     vfm_channel_close(run.channel);
     pump_close(run.pump);
+    join_close(run.join);
     for (size_t i = 0; i < move->options.devices.count; i++)
         vfm_device_close(run.devices[i]);
     report_finish(&run.report);

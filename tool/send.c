@@ -28,6 +28,7 @@ static const struct args_option machine = {
 static const struct args_option *const options[] = {
     &move_device,
     &move_peer,
+    &move_rest,
     &move_downtime_limit,
     &move_pre_copy_timeout,
     &move_force_switchover,

@@ -242,9 +242,30 @@ static int edit_description(struct planner *p,
     return ret;
 }
 
+/* Behind the configuration, and before all else, a stream may ask for answers.
+ */
+static int edit_return_path(struct planner *p,
+                            const struct vfm_stream_event *ev)
+{
+    static const uint8_t ask[] = { ITEM_COMMAND, 0, 1, 0, 0, /* OPEN */
+                                   ITEM_COMMAND, 0, 2, 0, 4, 0, 0, 0, 1 };
+    bool opens = ev->type == VFM_STREAM_COMMAND &&
+                 ev->u.command.number == VFM_COMMAND_OPEN_RETURN_PATH;
+
+    if (!p->plan->ask || ev->type == VFM_STREAM_HEADER ||
+        ev->type == VFM_STREAM_CONFIGURATION)
+        return 0;
+    p->plan->ask = false;
+    return opens ? 0 : put_bytes(p->plan, ev->offset, 0, ask, sizeof(ask));
+}
+
 static int take(struct planner *p, const struct vfm_stream_event *ev,
                 struct vfm_error *err)
 {
+    int ret = edit_return_path(p, ev);
+
+    if (ret < 0)
+        return ret;
     switch (ev->type) {
     case VFM_STREAM_SECTION_BEGIN:
         begin_section(p, ev);
@@ -256,6 +277,9 @@ static int take(struct planner *p, const struct vfm_stream_event *ev,
                          "offset %" PRIu64 ": memory went through multifd "
                          "channels, and the stream is not whole without them",
                          ev->offset);
+    case VFM_STREAM_EOF:
+        p->plan->eof_at = ev->offset;
+        return 0;
     case VFM_STREAM_VMDESCRIPTION:
         return edit_description(p, ev, err);
     default:

@@ -1,10 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * vfmig splice: a stream in which the states of some devices are others'.
- *
- * What is written is read at the same time, by the rules that everything is
- * read by: a stream that would not be taken gets no name.
+ * vfmig splice: a stream in which the states of some devices are others'.  The
+ * output gets its name when it is complete and was read without a fault.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +13,6 @@
 #include <unistd.h>
 
 #include <vfmig/channel.h>
-#include <vfmig/stream.h>
 
 #include "args.h"
 #include "cmd.h"
@@ -84,12 +81,6 @@ static const struct args_syntax syntax = {
 
 /* ---------------------------------------------------------------------- */
 
-struct writer {
-    struct vfm_channel *channel;
-    struct vfm_decoder *dec;
-    uint8_t *buf;
-};
-
 static int open_output(const char *name, int cancel_fd,
                        struct vfm_channel **chp, struct vfm_error *err)
 {
@@ -111,133 +102,22 @@ static int open_output(const char *name, int cancel_fd,
     return ret;
 }
 
-static int writer_open(struct writer *w, const char *name, int cancel_fd,
-                       struct vfm_error *err)
-{
-    const struct vfm_decoder_options opts = {
-        .size = sizeof(opts),
-        .max_vfio_data = UINT64_MAX,
-        .require_vmdescription = true,
-    };
-    int ret = open_output(name, cancel_fd, &w->channel, err);
-
-    if (ret < 0)
-        return ret;
-    w->buf = malloc(COPY_BYTES);
-    if (w->buf == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
-    return vfm_decoder_new(&opts, &w->dec, err);
-}
-
-static void writer_close(struct writer *w)
-{
-    vfm_channel_close(w->channel);
-    vfm_decoder_free(w->dec);
-    free(w->buf);
-}
-
-static int check(struct writer *w, const uint8_t *data, size_t len,
-                 struct vfm_error *err)
-{
-    struct vfm_stream_event ev;
-    struct vfm_error why = { 0 };
-    size_t used;
-    int ret;
-
-    do {
-        ret = vfm_decoder_next(w->dec, data, len, &used, &ev, &why);
-        data += used;
-        len -= used;
-    } while (ret > 0);
-    if (ret < 0)
-        return error_set(err, ret, "the new stream would be wrong: %s",
-                         why.message);
-    return 0;
-}
-
-static int send_all(struct vfm_channel *ch, const uint8_t *data, size_t len,
-                    struct vfm_error *err)
-{
-    while (len > 0) {
-        const struct iovec iov = { (void *)data, len };
-        ssize_t n = vfm_channel_send(ch, &iov, 1, err);
-        int ret = (int)n;
-
-        if (n == -EAGAIN)
-            ret = vfm_channel_wait(ch, POLLOUT, VFM_CHANNEL_NEVER, err);
-        if (ret < 0)
-            return ret;
-        if (n < 0)
-            continue;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static int write_bytes(struct writer *w, const uint8_t *data, size_t len,
-                       struct vfm_error *err)
-{
-    int ret = check(w, data, len, err);
-
-    if (ret == 0 && interrupt_is_pending())
-        ret = error_set(err, -ECANCELED, "cancelled");
-    return ret < 0 ? ret : send_all(w->channel, data, len, err);
-}
-
-static int copy(struct writer *w, const struct piece_file *file,
-                uint64_t offset, uint64_t len, struct vfm_error *err)
-{
-    int ret = 0;
-
-    while (ret == 0 && len > 0) {
-        size_t n = len < COPY_BYTES ? (size_t)len : COPY_BYTES;
-
-        ret = piece_file_read_at(file, w->buf, n, offset, err);
-        if (ret == 0)
-            ret = write_bytes(w, w->buf, n, err);
-        offset += n;
-        len -= n;
-    }
-    return ret;
-}
-
-static int write_stream(struct writer *w, const struct plan *plan,
-                        struct vfm_error *err)
-{
-    uint64_t at = 0;
-    int ret = 0;
-
-    for (size_t i = 0; ret == 0 && i < plan->num_edits; i++) {
-        const struct edit *edit = &plan->edits[i];
-
-        ret = copy(w, &plan->file, at, edit->at - at, err);
-        if (ret == 0 && edit->bytes != NULL)
-            ret = write_bytes(w, edit->bytes, edit->len, err);
-        else if (ret == 0)
-            ret = copy(w, edit->file, edit->offset, edit->len, err);
-        at = edit->at + edit->skip;
-    }
-    if (ret == 0)
-        ret = copy(w, &plan->file, at, plan->stream_bytes - at, err);
-    if (ret == 0)
-        ret = vfm_decoder_finish(w->dec, err);
-    return ret < 0 ? ret : vfm_channel_finish(w->channel, err);
-}
-
 static int write_output(const struct plan *plan, const char *name,
                         struct vfm_error *err)
 {
-    struct writer w = { 0 };
+    struct vfm_channel *channel = NULL;
     struct vfm_error why = { 0 };
+    bool given;
     int ret = interrupt_install("splice", err);
 
     if (ret < 0)
         return ret;
-    ret = writer_open(&w, name, ret, &why);
+    ret = open_output(name, ret, &channel, &why);
     if (ret == 0)
-        ret = write_stream(&w, plan, &why);
-    writer_close(&w);
+        ret = plan_write(plan, channel, 0, &given, &why);
+    if (ret == 0)
+        ret = vfm_channel_finish(channel, &why);
+    vfm_channel_close(channel);
     return ret < 0 ? error_set(err, ret, "%s: %s", name, why.message) : 0;
 }
 

@@ -7,10 +7,11 @@
  * What vfmig splice does: a stream is copied, but for some ranges of bytes,
  * which are left out or come from elsewhere.
  *
- *   splice.c       the command; writes the new stream, and reads it as it does
+ *   splice.c       the command
  *   splice-part.c  the state of a device that takes another's place
  *   splice-plan.c  where in the stream that goes
  *   splice-text.c  what the vmdescription says of it
+ *   splice-write.c the new stream
  *
  * Bodies of sections are taken as they are: a device's own state, put back,
  * makes the same stream again.
@@ -19,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <vfmig/channel.h>
 #include <vfmig/error.h>
 
 #include "stream-reader.h"
@@ -75,11 +77,19 @@ struct plan {
     size_t num_edits;
     size_t edits_size;
     uint64_t stream_bytes;
+    uint64_t eof_at; /* where its sections end */
+
+    /* To be set before it is made: the target is to answer. */
+    bool ask;
 };
 
 /* Reads the stream @name, and finds what has to be done to it.  Returns 0. */
 int plan_make(struct plan *plan, const char *name, struct part *parts,
               size_t num_parts, struct vfm_error *err);
+/* Writes the new stream, waiting @timeout_ms for whoever takes nothing (0: for
+ * ever).  *@given: the end of its sections may have left.  Returns 0. */
+int plan_write(const struct plan *plan, struct vfm_channel *channel,
+               uint32_t timeout_ms, bool *given, struct vfm_error *err);
 void plan_free(struct plan *plan);
 
 /* Makes a new vmdescription out of the one in @json, with @parts.  The text is
