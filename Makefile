@@ -46,7 +46,7 @@ help:
 	@echo 'make lint       format, layers, sizes, symbols, clang-tidy, cppcheck'
 	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
 	@echo 'make lab-shell  a prompt in a guest that has such devices'
-	@echo 'make interop    unmodified programs on emulated devices: QEMU to QEMU'
+	@echo 'make interop    the real QEMU: on emulated devices, and at the other end'
 	@echo 'make soak       a thousand migrations, with cancels and kills'
 	@echo 'make bench      our rates over those of plain loops'
 	@echo 'make all        build only'

@@ -72,8 +72,8 @@ enum vfm_peer {
     /* A QEMU: its stream and its return path only.  A target runs the
      * devices once it has told the source that all was loaded.  A source's
      * are given away with the end of the stream, for a QEMU that has read it
-     * runs them; with vfm_migration_options.return_path it may give them back by
-     * saying that it could not load them. */
+     * runs them; with vfm_migration_options.return_path it may give them back
+     * by saying that it could not load them. */
     VFM_PEER_QEMU,
 
     /* Nobody: a file, or a pipe that is read later.  The source's devices

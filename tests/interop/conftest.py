@@ -10,6 +10,7 @@ A test is a row if it says so, and may add a word on how it went:
         note("stopped for 12 ms")
 
 A parametrized one says it in its parameters: pytest.param(..., marks=row(...)).
+Where a file has a DIRECTION, each of its tests is a row, by its name.
 """
 import sys
 from pathlib import Path
@@ -33,14 +34,24 @@ def note(request):
     return add
 
 
+def row_of(item):
+    """The direction and the features of @item, or None."""
+    row = item.get_closest_marker("row")
+    if row is not None:
+        return row.args
+    direction = getattr(item.module, "DIRECTION", None)
+    name = item.name.removeprefix("test_").replace("_", " ")
+    return direction and (direction, name)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    row = item.get_closest_marker("row")
+    row = row_of(item)
     if row is None or (report.when != "call" and report.passed):
         return
     notes = [text for key, text in report.user_properties if key == "note"]
-    item.config.rows.append((*row.args, report.outcome, ", ".join(notes)))
+    item.config.rows.append((*row, report.outcome, ", ".join(notes)))
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -10,6 +10,7 @@ from stream_qemu import QEMU, Qemu, pair, socket_name
 
 from vfmig_programs import Run
 
+DIRECTION = "QEMU > proxy > QEMU"
 pytestmark = pytest.mark.skipif(QEMU is None, reason="no qemu-system-x86_64")
 
 FEATURES = {
