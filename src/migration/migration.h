@@ -132,7 +132,8 @@ struct target {
     bool source_running; /* the source's VM ran */
     bool source_stopped; /* its devices have stopped */
     bool stream_over;
-    bool return_path; /* a QEMU listens to messages */
+    bool return_path;  /* a QEMU listens to messages */
+    char machine[256]; /* what the stream says it is of */
 
     struct vfm_decoder *decoder;
     struct vfm_stream_event event; /* not yet fully used */

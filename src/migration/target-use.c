@@ -7,6 +7,7 @@
  * which is not filled again before.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "migration/target.h"
@@ -23,11 +24,50 @@ static int use_configuration(struct vfm_migration *m, struct vfm_error *err)
 {
     const char *machine = m->target.event.u.configuration.machine;
 
+    snprintf(m->target.machine, sizeof(m->target.machine), "%s", machine);
     if (m->machine == NULL || strcmp(m->machine, machine) == 0)
         return 0;
     return error_set(err, -ENODEV,
                      "stream: its machine is \"%.64s\", ours \"%.64s\"",
                      machine, m->machine);
+}
+
+/* Machine types before 11.1 have their source wait for one acknowledgement,
+ * which stands for all devices; later ones, and ours, for one of each
+ * announcement. What the names of machine types end in is their version. */
+static bool acknowledges_once(const struct vfm_migration *m)
+{
+    const char *dash =
+        m->target.machine[0] != '\0' ? strrchr(m->target.machine, '-') : NULL;
+    unsigned int major;
+    unsigned int minor;
+
+    if (!peer_is(m, VFM_PEER_QEMU) || dash == NULL ||
+        sscanf(dash, "-%3u.%3u", &major, &minor) != 2)
+        return false;
+    return major < 11 || (major == 11 && minor < 1);
+}
+
+/* Whether a device of ours still expects to be told that its initial data is
+ * complete. */
+static bool any_is_expecting(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (!m->members[i]->initial_announced &&
+            vfm_device_has_state(m->members[i]->dev, VFM_STATE_PRE_COPY))
+            return true;
+    return false;
+}
+
+static int open_return_path(struct vfm_migration *m, struct vfm_error *err)
+{
+    m->target.return_path =
+        peer_is(m, VFM_PEER_QEMU) && vfm_channel_is_duplex(m->channel);
+    /* Nothing will be announced that could be acknowledged later. */
+    if (m->target.return_path && acknowledges_once(m) && !any_is_expecting(m))
+        return target_say(m, &m->target.said, MESSAGE_SWITCHOVER_ACK, NULL, 0,
+                          err);
+    return 0;
 }
 
 static int answer_ping(struct vfm_migration *m, struct vfm_error *err)
@@ -43,9 +83,7 @@ static int use_command(struct vfm_migration *m, struct vfm_error *err)
 {
     switch (m->target.event.u.command.number) {
     case VFM_COMMAND_OPEN_RETURN_PATH:
-        m->target.return_path =
-            peer_is(m, VFM_PEER_QEMU) && vfm_channel_is_duplex(m->channel);
-        return 0;
+        return open_return_path(m, err);
     case VFM_COMMAND_PING:
         return answer_ping(m, err);
     case VFM_COMMAND_SWITCHOVER_START:
@@ -140,6 +178,9 @@ static int acknowledge(struct vfm_migration *m, struct vfm_error *err)
     ret = wish_data(m, device_flush(t->loading->dev, err));
     if (ret < 0 || (!peer_is(m, VFM_PEER_VFMIG) && !t->return_path))
         return ret;
+    t->loading->initial_announced = true;
+    if (acknowledges_once(m) && any_is_expecting(m))
+        return 0;
     return target_say(m, &t->said, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);
 }
 

@@ -203,3 +203,74 @@ def test_a_paused_device_is_loaded_and_stays_stopped(name, captures, tmp_path):
     run.ok()
     assert device.report["loaded_sha256"] == capture.device["data_sha256"]
     assert state == "STOP"
+
+
+# Two devices, which nobody has captured: made of what was. --------------------
+
+TAG = b"\xff\xff\xff\xff\xef\x10\x00"
+EOS, CONFIG, SETUP, INIT = (TAG + bytes([n]) for n in (1, 2, 3, 5))
+
+
+def two_devices(capture, machine, ids):
+    """A stream in which each announces its initial data, one after the other."""
+    at = capture.data.index(CONFIG) + 8
+    record = capture.data[at:capture.data.index(EOS + b"\x7e", at)]
+    stream = b"QEVM\0\0\0\3\7" + u32(len(machine)) + machine.encode() + \
+        b"\x08\0\1\0\0"
+    named = []
+    for n, name in enumerate(ids, 1):
+        name = f"{name}/vfio".encode()
+        named.append(u32(n) + bytes([len(name)]) + name + u32(0) + u32(1))
+    foot = [b"\x7e" + u32(n) for n in (1, 2)]
+    for i in 0, 1:
+        stream += b"\1" + named[i] + SETUP + EOS + foot[i]
+    for i in 0, 1:
+        stream += b"\2" + u32(i + 1) + INIT + foot[i]
+    for i in 0, 1:
+        stream += b"\3" + u32(i + 1) + EOS + foot[i]
+    for i in 0, 1:
+        stream += b"\4" + named[i] + CONFIG + record + EOS + foot[i]
+    sizes = ", ".join(
+        f'{{"name": "{name}/vfio", "instance_id": 0, "size": {len(record) + 16}'
+        f', "fields": [{{"name": "data", "size": {len(record) + 16}, '
+        f'"type": "buffer"}}]}}' for name in ids)
+    text = f'{{"page_size": 4096, "devices": [{sizes}]}}'.encode()
+    return stream + b"\0\6" + u32(len(text)) + text
+
+
+@pytest.mark.parametrize("machine, acks", [("pc-q35-10.0", 1),
+                                           ("pc-q35-11.0", 1),
+                                           ("pc-q35-11.1", 2)])
+def test_initial_data_is_acknowledged_as_the_machine_type_has_it(
+        machine, acks, captures, tmp_path):
+    ids = ["0000:00:01.0", "0000:00:02.0"]
+    data = two_devices(captures["qemu-10.0.2-precopy"], machine, ids)
+    words = ("--accept-any", "--vectors", 5)
+    with Device(tmp_path, "a", *words) as a, Device(tmp_path, "b", *words) as b:
+        with receive("-q", "-d", f"{a.word},id={ids[0]}", "-d",
+                     f"{b.word},id={ids[1]}", "--peer", "qemu",
+                     f"unix:{tmp_path}/move") as run:
+            answers = replay(run.uri, data)
+            run.finish(DEADLINE)
+    run.ok()
+    assert answers == [(SWITCHOVER_ACK, b"")] * acks + [(SHUT, u32(0))]
+
+
+@pytest.mark.parametrize("machine, acks", [("pc-q35-10.0", 1),
+                                           ("pc-q35-11.1", 0)])
+def test_a_device_that_will_announce_nothing_is_acknowledged_at_once(
+        machine, acks, captures, tmp_path):
+    """Or a source that was told to wait for it would wait for ever."""
+    ids = ["0000:00:01.0", "0000:00:02.0"]
+    data = two_devices(captures["qemu-10.0.2-precopy"], machine, ids)
+    for n in 1, 2:
+        data = data.replace(b"\2" + u32(n) + INIT + b"\x7e" + u32(n), b"")
+    words = ("--accept-any", "--vectors", 5)
+    with Device(tmp_path, "a", *words) as a, Device(tmp_path, "b", *words) as b:
+        with receive("-q", "-d", f"{a.word},id={ids[0]},pre-copy=off", "-d",
+                     f"{b.word},id={ids[1]},pre-copy=off", "--peer", "qemu",
+                     f"unix:{tmp_path}/move") as run:
+            answers = replay(run.uri, data)
+            run.finish(DEADLINE)
+    run.ok()
+    assert answers == [(SWITCHOVER_ACK, b"")] * acks + [(SHUT, u32(0))]
