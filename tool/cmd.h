@@ -16,6 +16,7 @@ enum exit_code {
     EXIT_USAGE = 2,
     EXIT_LOST = 3,        /* and the device had to be reset */
     EXIT_HANDED_OVER = 4, /* given away, not confirmed */
+    EXIT_ADVICE = 5,      /* check: no must was broken, a should was */
 };
 
 int cmd_list(int argc, char **argv);
@@ -26,6 +27,7 @@ int cmd_load(int argc, char **argv);
 int cmd_send(int argc, char **argv);
 int cmd_receive(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
 int cmd_proxy(int argc, char **argv);
 int cmd_splice(int argc, char **argv);

@@ -34,6 +34,7 @@ static const struct command commands[] = {
     { "inspect", "show what is in a migration stream", cmd_inspect },
     { "compare", "find the first difference of two streams or states",
       cmd_compare },
+    { "check", "find out whether a device keeps the rules", cmd_check },
     { "proxy", "stand between two QEMUs, and watch", cmd_proxy },
     { "splice", "replace the state of a device in a stream", cmd_splice },
     { "state", "show or set the state a device is in", cmd_state },

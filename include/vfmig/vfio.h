@@ -75,6 +75,13 @@ int vfm_vfio_each(vfm_vfio_each_fn *each, void *opaque, struct vfm_error *err);
 int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,
                             struct vfm_error *err);
 
+/*
+ * The descriptor of a device that was opened here, to be used beside the handle
+ * or instead of it: for what the library does not do, or to see what the device
+ * itself answers.  It stays the handle's.  -1 if @dev is of another kind.
+ */
+int vfm_vfio_device_fd(const struct vfm_device *dev);
+
 #ifdef __cplusplus
 }
 #endif

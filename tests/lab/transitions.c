@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "docs/kernel/fact.h"
-#include "model.h"
+#include "check/model.h"
 
 static int device;
 static uint64_t features;

@@ -283,3 +283,8 @@ int vfm_device_open_vfio_fd(int fd, const char *name, struct vfm_device **devp,
     k->fd = fd;
     return finish_opening(k, 0, devp, err);
 }
+
+int vfm_vfio_device_fd(const struct vfm_device *dev)
+{
+    return dev->ops == &kernel_ops ? kernel_of(dev)->fd : -1;
+}

@@ -13,7 +13,7 @@
 #include "device/device.h"
 #include "fake-device.h"
 #include "fake-session.h"
-#include "model.h"
+#include "check/model.h"
 #include "protocol/vfio-uapi.h"
 #include "util/bytes.h"
 #include "util/clock.h"

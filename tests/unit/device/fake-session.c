@@ -10,7 +10,7 @@
 
 #include "device/device.h"
 #include "fake-session.h"
-#include "model.h"
+#include "check/model.h"
 
 void session_end(struct fake_device *f)
 {

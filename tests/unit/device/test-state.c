@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "device/state.h"
-#include "model.h"
+#include "check/model.h"
 
 #define STOP_COPY VFM_MIGRATION_STOP_COPY
 #define P2P       VFM_MIGRATION_P2P

@@ -14,7 +14,7 @@
 
 #include "dirty/bitmap.h"
 #include "guest.h"
-#include "model.h"
+#include "check/model.h"
 #include "util/clock.h"
 #include "util/error.h"
 

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "model.h"
+#include "check/model.h"
 #include "pair.h"
 #include "relay.h"
 #include "util/clock.h"

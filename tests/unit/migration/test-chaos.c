@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "model.h"
+#include "check/model.h"
 #include "pair.h"
 
 #define LOTS 2500

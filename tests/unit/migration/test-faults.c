@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "model.h"
+#include "check/model.h"
 #include "pair.h"
 
 static struct pair p;

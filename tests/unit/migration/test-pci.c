@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "model.h"
+#include "check/model.h"
 #include "pair.h"
 #include "section/pci-state.h"
 #include "util/bytes.h"

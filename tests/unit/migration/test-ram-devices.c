@@ -14,7 +14,7 @@
 
 #include "dirty/bitmap.h"
 #include "guest.h"
-#include "model.h"
+#include "check/model.h"
 
 static struct pair p;
 static void (*processors)(struct pair *pair);

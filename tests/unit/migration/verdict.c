@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "model.h"
+#include "check/model.h"
 #include "pair.h"
 
 /* One of these must be in a sentence, so that one knows whom it is about. */

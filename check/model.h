@@ -1,12 +1,12 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
-#ifndef VFM_TESTS_DEVICE_MODEL_H
-#define VFM_TESTS_DEVICE_MODEL_H
+#ifndef VFM_CHECK_MODEL_H
+#define VFM_CHECK_MODEL_H
 
 /*
  * The kernel uAPI's states and arcs, written down a second time, from the uAPI
- * and not from the library: what the library's table is compared with, and
- * what the fake device lives by.
+ * and not from the library: what a device is held against by `vfmig check`,
+ * the library's own table by its tests, and what their fake device lives by.
  */
 
 #include <stdbool.h>

@@ -6,7 +6,7 @@
  */
 #include <stddef.h>
 
-#include "model.h"
+#include "check/model.h"
 
 #define ERROR   VFM_STATE_ERROR
 #define STOP    VFM_STATE_STOP

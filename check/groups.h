@@ -1,0 +1,13 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+#ifndef VFM_CHECK_GROUPS_H
+#define VFM_CHECK_GROUPS_H
+
+#include "check/check.h"
+
+/* A table per group, each in the file of its name; ends with a row without a
+ * name. */
+extern const struct check checks_features[];
+extern const struct check checks_states[];
+
+#endif

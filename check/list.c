@@ -1,0 +1,56 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All the checks there are, in the order in which they run.
+ */
+#include <stddef.h>
+#include <string.h>
+
+#include "check/groups.h"
+
+const struct check_group check_groups[] = {
+    { "features", "what the device says that it can do", checks_features },
+    { "states", "every pair of states", checks_states },
+    { NULL, NULL, NULL },
+};
+
+const struct check *check_find(const char *name,
+                               const struct check_group **group)
+{
+    for (const struct check_group *g = check_groups; g->name != NULL; g++)
+        for (const struct check *c = g->checks; c->name != NULL; c++)
+            if (strcmp(c->name, name) == 0) {
+                *group = g;
+                return c;
+            }
+    *group = NULL;
+    return NULL;
+}
+
+const char *check_severity_name(enum check_severity severity)
+{
+    switch (severity) {
+    case CHECK_MUST:
+        return "must";
+    case CHECK_SHOULD:
+        return "should";
+    case CHECK_QUIRK:
+        return "quirk";
+    }
+    return "?";
+}
+
+const char *check_outcome_name(enum check_outcome outcome)
+{
+    switch (outcome) {
+    case CHECK_PASSED:
+        return "passed";
+    case CHECK_FAILED:
+        return "failed";
+    case CHECK_FOUND:
+        return "quirk";
+    case CHECK_SKIPPED:
+        return "skipped";
+    }
+    return "?";
+}
