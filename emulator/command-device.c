@@ -194,7 +194,9 @@ int command_reset(struct connection *c, struct request *rq, struct reply *rp)
 {
     (void)rq;
     (void)rp;
-    if (c->device->options->personality == PERSONALITY_SPEC)
+    if (c->device->options->personality == PERSONALITY_LIBVFIO_USER)
+        device_reset_in_place(c->device);
+    else
         device_reset(c->device);
     return 0;
 }

@@ -71,6 +71,17 @@ static void unmap_all(struct dma *d)
     }
 }
 
+/* That crate numbers the flags of its own accord.  Returns those of the
+ * others; all of them for one that it has not. */
+static uint32_t unmap_flags(const struct connection *c, uint32_t flags)
+{
+    if (c->device->options->personality != PERSONALITY_RUST || flags == 0)
+        return flags;
+    if (flags == 2)
+        return VFU_DMA_UNMAP_GET_DIRTY;
+    return flags == 4 ? VFU_DMA_UNMAP_ALL : UINT32_MAX;
+}
+
 int command_dma_unmap(struct connection *c, struct request *rq,
                       struct reply *rp)
 {
@@ -80,6 +91,7 @@ int command_dma_unmap(struct connection *c, struct request *rq,
     int ret = 0;
 
     memcpy(&unmap, rq->payload, sizeof(unmap));
+    unmap.flags = unmap_flags(c, unmap.flags);
     if (unmap.argsz < sizeof(unmap) || (unmap.flags & ~known) != 0 ||
         unmap.flags == known)
         return -EINVAL;

@@ -26,6 +26,7 @@ struct proposal {
     bool max_data_xfer_size;
     bool max_dma_maps;
     bool pgsizes;
+    struct personality_limits limits; /* the numbers of those */
     bool write_multiple;
     bool twin_socket;
     bool whole_messages;
@@ -61,6 +62,11 @@ static struct json_object *get(struct json_object *o, const char *key)
     return value;
 }
 
+static uint64_t number(struct json_object *caps, const char *key)
+{
+    return (uint64_t)json_object_get_int64(get(caps, key));
+}
+
 static void read_proposal(struct json_object *root, struct proposal *p)
 {
     struct json_object *caps = get(root, "capabilities");
@@ -73,6 +79,12 @@ static void read_proposal(struct json_object *root, struct proposal *p)
     p->max_data_xfer_size = xfer != NULL;
     p->max_dma_maps = get(caps, "max_dma_maps") != NULL;
     p->pgsizes = get(caps, "pgsizes") != NULL;
+    p->limits = (struct personality_limits){
+        .max_msg_fds = number(caps, "max_msg_fds"),
+        .max_data_xfer_size = number(caps, "max_data_xfer_size"),
+        .max_dma_maps = number(caps, "max_dma_maps"),
+        .pgsizes = number(caps, "pgsizes"),
+    };
     p->write_multiple = json_object_get_boolean(get(caps, "write_multiple"));
     p->whole_messages =
         json_object_get_boolean(get(caps, VFU_CAP_WHOLE_MESSAGES));
@@ -195,7 +207,7 @@ int command_version(struct connection *c, struct request *rq, struct reply *rp)
     } else {
         p.migration_page_size = 0; /* no longer part of the protocol */
     }
-    if (ret < 0 || p.client_max_xfer == 0)
+    if (ret < 0 || p.client_max_xfer == 0 || !personality_accepts(c, &p.limits))
         return -EINVAL;
     if (p.twin_socket) {
         ret = open_twin(c);
@@ -205,8 +217,8 @@ int command_version(struct connection *c, struct request *rq, struct reply *rp)
         rp->fd_copies = 1;
     }
     apply_limits(c, &p);
-    if (v.minor > VFU_VERSION_MINOR)
-        v.minor = VFU_VERSION_MINOR;
+    if (v.minor > personality_minor(c))
+        v.minor = personality_minor(c);
     write_reply(c, &p, json);
     memcpy(rp->payload, &v, sizeof(v));
     memcpy(rp->payload + sizeof(v), json, strlen(json) + 1);

@@ -113,6 +113,9 @@ int device_set_state(struct device *d, uint32_t want);
 /* Power-on state, RUNNING. */
 void device_reset(struct device *d);
 
+/* Loses everything but the state that it is in, whose session begins anew. */
+void device_reset_in_place(struct device *d);
+
 /* Drops what the client lent. */
 void device_disconnect(struct device *d);
 

@@ -202,6 +202,20 @@ static void leave_in(struct device *d, uint32_t state)
     enter(d, state);
 }
 
+void device_reset_in_place(struct device *d)
+{
+    uint32_t state = d->state;
+
+    device_reset(d);
+    d->state = state;
+    if (!state_runs(state))
+        d->running_since = 0;
+    if (state_saves(state))
+        begin_saving(d);
+    if (state == UAPI_STATE_RESUMING)
+        begin_loading(d);
+}
+
 /* Keeps what else is to go wrong; one of a kind per command. */
 static void note(const struct fault **effect, const struct fault *f)
 {

@@ -31,8 +31,25 @@ void corrupt_reply(enum fault_part part, struct device *d, struct vfu_header *h,
                    struct reply *rp);
 
 /*
- * libvfio-user's habits (personality.c).
+ * The habits of other servers (personality.c): those of libvfio-user, where
+ * nothing else is said.
  */
+
+/* Numbers of a proposal; 0: not said. */
+struct personality_limits {
+    uint64_t max_msg_fds;
+    uint64_t max_data_xfer_size;
+    uint64_t max_dma_maps;
+    uint64_t pgsizes;
+};
+
+/* The newest minor version that is spoken: 0.1 by the Rust crate, 0.0 by
+ * QEMU. */
+uint16_t personality_minor(const struct connection *c);
+
+/* Whether QEMU would take such numbers. */
+bool personality_accepts(const struct connection *c,
+                         const struct personality_limits *limits);
 
 /* Is the command refused in this state?  0 or -EINVAL. */
 int personality_check(const struct connection *c, const struct request *rq);

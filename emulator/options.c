@@ -144,14 +144,20 @@ static int parse_features(struct options *o, const struct option *option,
 static int parse_personality(struct options *o, const struct option *option,
                              const char *text)
 {
+    static const char *const names[] = {
+        [PERSONALITY_SPEC] = "spec",
+        [PERSONALITY_LIBVFIO_USER] = "libvfio-user",
+        [PERSONALITY_RUST] = "rust",
+        [PERSONALITY_QEMU_LIMITS] = "qemu-limits",
+    };
+
     (void)option;
-    if (strcmp(text, "spec") == 0)
-        o->personality = PERSONALITY_SPEC;
-    else if (strcmp(text, "libvfio-user") == 0)
-        o->personality = PERSONALITY_LIBVFIO_USER;
-    else
-        return -EINVAL;
-    return 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0) {
+            o->personality = (enum personality)i;
+            return 0;
+        }
+    return -EINVAL;
 }
 
 static int parse_size_report(struct options *o, const struct option *option,
@@ -220,8 +226,8 @@ static const struct option table[] = {
       parse_flag, FIELD(digest) },
     { "report", "FILE", "write JSON there at SIGUSR1 and at exit", parse_text,
       FIELD(report_path) },
-    { "personality", "spec|libvfio-user", "whose habits to have",
-      parse_personality, 0 },
+    { "personality", "spec|libvfio-user|rust|qemu-limits",
+      "whose habits to have", parse_personality, 0 },
     { "split", "N", "send at most so many bytes at a time", parse_size,
       FIELD(split) },
     { "fail", "WHERE[:ERRNO][,leave=STATE]", "refuse", parse_fault, 0 },
@@ -361,6 +367,9 @@ static int check(struct options *o, struct vfm_error *err)
                          FEATURE_PRECOPY_INFO | FEATURE_REINIT);
         o->features |= FEATURE_STOP_COPY | FEATURE_PRE_COPY;
     }
+    if (o->personality == PERSONALITY_RUST)
+        o->features &=
+            ~(FEATURE_DATA_SIZE | FEATURE_PRECOPY_INFO | FEATURE_REINIT);
     return check_sizes(o, err);
 }
 

@@ -26,7 +26,12 @@
 #define FEATURE_DMA_LOGGING  (1u << 6)
 
 /* Whose habits the server has: the text's, or libvfio-user's. */
-enum personality { PERSONALITY_SPEC, PERSONALITY_LIBVFIO_USER };
+enum personality {
+    PERSONALITY_SPEC,
+    PERSONALITY_LIBVFIO_USER,
+    PERSONALITY_RUST,
+    PERSONALITY_QEMU_LIMITS,
+};
 
 /* What MIG_DATA_SIZE says. */
 enum size_report { SIZE_EXACT, SIZE_ZERO, SIZE_HUGE, SIZE_FIXED };

@@ -1,9 +1,10 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The habits of the server library that most devices use, as far as a client
- * notices: commands refused by state, replies that are longer than they
- * should be, bodies received with a single call.
+ * The habits of other servers, as far as a client notices.  Of the library that
+ * most devices use: commands refused by state, replies that are longer than
+ * they should be, bodies received with a single call.  Of the Rust crate: an
+ * older version.  Of QEMU: what it refuses.
  */
 #include <errno.h>
 #include <string.h>
@@ -14,9 +15,37 @@
 /* What Linux delivers at once of a large message on a UNIX socket. */
 #define RECEIVED_AT_ONCE 36544u
 
+/* The largest numbers that QEMU takes. */
+#define QEMU_MAX_FDS     16u
+#define QEMU_MAX_XFER    (UINT64_C(64) << 20)
+#define QEMU_MAX_MAPS    65535u
+
 static bool applies(const struct connection *c)
 {
     return c->device->options->personality == PERSONALITY_LIBVFIO_USER;
+}
+
+uint16_t personality_minor(const struct connection *c)
+{
+    switch (c->device->options->personality) {
+    case PERSONALITY_RUST:
+        return 1;
+    case PERSONALITY_QEMU_LIMITS:
+        return 0;
+    default:
+        return VFU_VERSION_MINOR;
+    }
+}
+
+bool personality_accepts(const struct connection *c,
+                         const struct personality_limits *limits)
+{
+    if (c->device->options->personality != PERSONALITY_QEMU_LIMITS)
+        return true;
+    return limits->max_msg_fds <= QEMU_MAX_FDS &&
+           limits->max_data_xfer_size <= QEMU_MAX_XFER &&
+           limits->max_dma_maps <= QEMU_MAX_MAPS &&
+           limits->pgsizes % EDEV_PAGE_SIZE == 0;
 }
 
 static bool needs_running_device(uint32_t command)
