@@ -176,9 +176,13 @@ static int run_offers(struct run *r, const void *arg)
 {
     uint32_t need = *(const uint32_t *)arg;
 
-    if ((r->has & need) == 0)
-        return check_fail(r, "the device does not offer it");
-    return 0;
+    if ((r->has & need) != 0)
+        return 0;
+    if (need == NEEDS_DATA_SIZE && !r->raw->has_descriptors)
+        return check_found(r, "the server has no MIG_DATA_SIZE, which is not "
+                              "in the text of vfio-user: nobody can tell how "
+                              "long the device will be stopped");
+    return check_fail(r, "the device does not offer it");
 }
 
 static int run_size_any_state(struct run *r, const void *arg)
@@ -188,6 +192,8 @@ static int run_size_any_state(struct run *r, const void *arg)
                                        UAPI_STATE_RESUMING };
 
     (void)arg;
+    if (step_have_image(r) != 0)
+        return CHECK_OVER;
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         uint64_t bytes;
         int ret;

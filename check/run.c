@@ -4,7 +4,8 @@
  * Runs checks one after the other, each from RUNNING.
  *
  * A device that has failed a check is brought back by what a migration would
- * do: ask for RUNNING, else reset it, else close and open it.  One that stays
+ * do: ask for RUNNING, else reset it, else load what it once was, else close
+ * and open it.  One that stays
  * away is not asked again: the rest is skipped, and says why.
  */
 #include <errno.h>
@@ -23,6 +24,8 @@
 
 /* Bringing the device back may take as long as a check. */
 #define BACK_TIMEOUT_MS 60000
+/* Of a state that is loaded to that end. */
+#define PIECE           ((size_t)1 << 20)
 
 static const struct {
     uint32_t bit;
@@ -71,12 +74,34 @@ static bool is_reset_back(struct run *r)
     return raw_reset(r->raw) == 0 && (is_running(r) || is_asked_back(r));
 }
 
+/* Some servers stay in RESUMING when they are reset; what leads out is a state
+ * that is whole, after a reset that forgets what they refused. */
+static bool is_loaded_back(struct run *r)
+{
+    size_t piece = r->raw->max_write < PIECE ? r->raw->max_write : PIECE;
+    uint32_t state;
+
+    if (r->image.size == 0 || r->raw->has_descriptors ||
+        raw_get_state(r->raw, &state) < 0 || state != UAPI_STATE_RESUMING)
+        return false;
+    raw_reset(r->raw);
+    for (size_t done = 0; done < r->image.size; done += piece) {
+        size_t left = r->image.size - done;
+
+        if (raw_write(r->raw, -1, r->image.data + done,
+                      left < piece ? left : piece) < 0)
+            return false;
+    }
+    return is_asked_back(r);
+}
+
 static bool is_reopened_back(struct run *r)
 {
     struct vfm_error err;
 
     return raw_reopen(r->raw, &err) == 0 &&
-           (is_running(r) || is_asked_back(r) || is_reset_back(r));
+           (is_running(r) || is_asked_back(r) || is_reset_back(r) ||
+            is_loaded_back(r));
 }
 
 int run_bring_back(struct run *r)
@@ -89,7 +114,7 @@ int run_bring_back(struct run *r)
     if (raw_is_broken(r->raw) && is_reopened_back(r))
         return 0;
     if (is_running(r) || is_asked_back(r) || is_reset_back(r) ||
-        is_reopened_back(r))
+        is_loaded_back(r) || is_reopened_back(r))
         return 0;
     ret = raw_get_state(r->raw, &state);
     snprintf(r->lost, sizeof(r->lost),

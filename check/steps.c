@@ -108,6 +108,10 @@ int step_go(struct run *r, uint32_t state)
                          r->migration, &path))
         return check_fail(r, "no path leads from %s to %s",
                           step_state_name(from), step_state_name(state));
+    /* What leads out of RESUMING everywhere: see run.c. */
+    if (state == UAPI_STATE_RESUMING && from == UAPI_STATE_RUNNING &&
+        step_have_image(r) != 0)
+        return CHECK_OVER;
     for (unsigned int i = 0; i < path.len; i++)
         if (step_set(r, path.steps[i]) != 0)
             return CHECK_OVER;
