@@ -9,5 +9,7 @@
  * name. */
 extern const struct check checks_features[];
 extern const struct check checks_states[];
+extern const struct check checks_loads[];
+extern const struct check checks_refusals[];
 
 #endif

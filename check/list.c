@@ -11,6 +11,9 @@
 const struct check_group check_groups[] = {
     { "features", "what the device says that it can do", checks_features },
     { "states", "every pair of states", checks_states },
+    { "loads", "states that are loaded, and what the device is then",
+      checks_loads },
+    { "refusals", "states that are none", checks_refusals },
     { NULL, NULL, NULL },
 };
 

@@ -233,6 +233,36 @@ static int user_set_irq(struct raw *raw, uint32_t index, uint32_t start,
     return n < 0 ? (int)n : 0;
 }
 
+static int user_mask_irq(struct raw *raw, uint32_t index, uint32_t start,
+                         uint32_t action)
+{
+    struct vfu_irq_set set = {
+        .argsz = sizeof(set),
+        .flags = UAPI_IRQ_DATA_NONE | action,
+        .index = index,
+        .start = start,
+        .count = 1,
+    };
+    struct wire_message m = { .command = VFU_DEVICE_SET_IRQS,
+                              .head = &set,
+                              .head_size = sizeof(set),
+                              .fd = -1 };
+    ssize_t n = call(raw, &m, user_of(raw)->limits.command_ms);
+
+    return n < 0 ? (int)n : 0;
+}
+
+static pid_t user_peer(struct raw *raw)
+{
+    struct ucred peer = { .pid = 0 };
+    socklen_t size = sizeof(peer);
+
+    if (getsockopt(user_of(raw)->wire.fd, SOL_SOCKET, SO_PEERCRED, &peer,
+                   &size) < 0)
+        return -errno;
+    return peer.pid > 0 ? peer.pid : -EOPNOTSUPP;
+}
+
 static int user_dma_map(struct raw *raw, struct raw_range range, int fd)
 {
     struct vfu_dma_map map = {
@@ -391,6 +421,8 @@ static const struct raw_ops ops = {
     .region_write = user_region_write,
     .irq_count = user_irq_count,
     .set_irq = user_set_irq,
+    .mask_irq = user_mask_irq,
+    .peer = user_peer,
     .dma_map = user_dma_map,
     .dma_unmap = user_dma_unmap,
     .log_start = user_log_start,

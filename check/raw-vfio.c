@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -207,6 +208,20 @@ static int kernel_set_irq(struct raw *raw, uint32_t index, uint32_t start,
     return call(raw, SET_IRQS, &set);
 }
 
+static int kernel_mask_irq(struct raw *raw, uint32_t index, uint32_t start,
+                           uint32_t action)
+{
+    struct irq_set set = {
+        .argsz = offsetof(struct irq_set, eventfd),
+        .flags = UAPI_IRQ_DATA_NONE | action,
+        .index = index,
+        .start = start,
+        .count = 1,
+    };
+
+    return call(raw, SET_IRQS, &set);
+}
+
 /* The kernel's log: ranges and the bitmap stand elsewhere. */
 static int kernel_log_start(struct raw *raw, uint64_t page_size,
                             const struct raw_range *ranges, size_t num_ranges)
@@ -298,6 +313,7 @@ static const struct raw_ops ops = {
     .region_write = kernel_region_write,
     .irq_count = kernel_irq_count,
     .set_irq = kernel_set_irq,
+    .mask_irq = kernel_mask_irq,
     .log_start = kernel_log_start,
     .log_report = kernel_log_report,
 };

@@ -177,6 +177,19 @@ int raw_set_irq(struct raw *raw, uint32_t index, uint32_t start, int eventfd)
     return raw->ops->set_irq(raw, index, start, eventfd);
 }
 
+int raw_mask_irq(struct raw *raw, uint32_t index, uint32_t start,
+                 uint32_t action)
+{
+    REFUSE_WITHOUT(raw, mask_irq);
+    return raw->ops->mask_irq(raw, index, start, action);
+}
+
+pid_t raw_peer(struct raw *raw)
+{
+    REFUSE_WITHOUT(raw, peer);
+    return raw->ops->peer(raw);
+}
+
 int raw_dma_map(struct raw *raw, struct raw_range range, int fd)
 {
     REFUSE_WITHOUT(raw, dma_map);

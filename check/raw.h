@@ -76,6 +76,10 @@ struct raw_ops {
     int (*set_irq)(struct raw *raw, uint32_t index, uint32_t start,
                    int eventfd);
 
+    int (*mask_irq)(struct raw *raw, uint32_t index, uint32_t start,
+                    uint32_t action);
+    pid_t (*peer)(struct raw *raw);
+
     int (*dma_map)(struct raw *raw, struct raw_range range, int fd);
     int (*dma_unmap)(struct raw *raw, struct raw_range range);
     int (*log_start)(struct raw *raw, uint64_t page_size,
@@ -146,6 +150,13 @@ int raw_region_write(struct raw *raw, uint32_t index, uint64_t offset,
 int raw_irq_count(struct raw *raw, uint32_t index);
 /* Ties one to an eventfd, which stays the caller's; -1 unties it. */
 int raw_set_irq(struct raw *raw, uint32_t index, uint32_t start, int eventfd);
+
+/* Does UAPI_IRQ_ACTION_MASK, _UNMASK or _TRIGGER to one. */
+int raw_mask_irq(struct raw *raw, uint32_t index, uint32_t start,
+                 uint32_t action);
+
+/* The process that serves the device; -EOPNOTSUPP where there is none. */
+pid_t raw_peer(struct raw *raw);
 
 /* Maps the memory of file @fd, from its beginning, for reading and writing. */
 int raw_dma_map(struct raw *raw, struct raw_range range, int fd);

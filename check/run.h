@@ -43,6 +43,7 @@ struct run {
     int old_fd;
 
     struct image image; /* step_have_image() */
+    int repeats;        /* loading_need_repeats(): 1, -1; 0: not known yet */
 
     struct check_result *now;
     char lost[CHECK_REASON]; /* why nothing more can be done; "" if it can */
