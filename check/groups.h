@@ -11,5 +11,8 @@ extern const struct check checks_features[];
 extern const struct check checks_states[];
 extern const struct check checks_loads[];
 extern const struct check checks_refusals[];
+extern const struct check checks_sessions[];
+extern const struct check checks_pieces[];
+extern const struct check checks_timing[];
 
 #endif

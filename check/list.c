@@ -14,6 +14,9 @@ const struct check_group check_groups[] = {
     { "loads", "states that are loaded, and what the device is then",
       checks_loads },
     { "refusals", "states that are none", checks_refusals },
+    { "sessions", "where a state is read and written", checks_sessions },
+    { "pieces", "how a state is cut into reads and writes", checks_pieces },
+    { "timing", "how long each step takes", checks_timing },
     { NULL, NULL, NULL },
 };
 

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <vfmig/device.h>
-
 #include "check/image.h"
 #include "check/run.h"
 #include "check/steps.h"
@@ -104,23 +102,31 @@ static bool is_reopened_back(struct run *r)
             is_loaded_back(r));
 }
 
+static bool is_back(struct run *r)
+{
+    if (raw_is_broken(r->raw) && is_reopened_back(r))
+        return true;
+    return is_running(r) || is_asked_back(r) || is_reset_back(r) ||
+           is_loaded_back(r) || is_reopened_back(r);
+}
+
 int run_bring_back(struct run *r)
 {
+    int64_t deadline = r->raw->deadline;
     uint32_t state = UINT32_MAX;
     int ret;
 
     run_close_session(r);
     r->raw->deadline = clock_deadline(BACK_TIMEOUT_MS);
-    if (raw_is_broken(r->raw) && is_reopened_back(r))
+    if (is_back(r)) {
+        r->raw->deadline = deadline;
         return 0;
-    if (is_running(r) || is_asked_back(r) || is_reset_back(r) ||
-        is_loaded_back(r) || is_reopened_back(r))
-        return 0;
+    }
     ret = raw_get_state(r->raw, &state);
     snprintf(r->lost, sizeof(r->lost),
              "the device could not be brought back to RUNNING after %s: %s",
              r->now != NULL ? r->now->check->name : "it was opened",
-             ret < 0 ? step_errno(ret) : vfm_state_name((enum vfm_state)state));
+             ret < 0 ? step_errno(ret) : step_state_name(state));
     return -EIO;
 }
 
