@@ -14,5 +14,6 @@ extern const struct check checks_refusals[];
 extern const struct check checks_sessions[];
 extern const struct check checks_pieces[];
 extern const struct check checks_timing[];
+extern const struct check checks_resets[];
 
 #endif

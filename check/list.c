@@ -17,6 +17,7 @@ const struct check_group check_groups[] = {
     { "sessions", "where a state is read and written", checks_sessions },
     { "pieces", "how a state is cut into reads and writes", checks_pieces },
     { "timing", "how long each step takes", checks_timing },
+    { "resets", "a reset in every state", checks_resets },
     { NULL, NULL, NULL },
 };
 

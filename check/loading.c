@@ -14,7 +14,7 @@
 #define PIECE     (1u << 20)
 #define EMPTY_MAX 1000
 /* Bytes that all loads of one check may have together, but for a few loads. */
-#define BYTES_MAX (UINT64_C(512) << 20)
+#define BYTES_MAX (UINT64_C(256) << 20)
 #define LOADS_MIN 4
 
 /* Writes until a write is refused.  Returns 0, or what the device said. */
