@@ -13,6 +13,8 @@ extern const struct check checks_loads[];
 extern const struct check checks_refusals[];
 extern const struct check checks_sessions[];
 extern const struct check checks_pieces[];
+extern const struct check checks_precopy[];
+extern const struct check checks_estimates[];
 extern const struct check checks_timing[];
 extern const struct check checks_resets[];
 

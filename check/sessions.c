@@ -186,21 +186,6 @@ static int run_undisturbed(struct run *r, const void *arg)
 /* When a session is closed. */
 enum moment { AT_ONCE, MIDWAY, AT_THE_END };
 
-/* Closes the descriptor, or where there is none the connection. */
-static int hang_up(struct run *r)
-{
-    struct vfm_error err = { 0 };
-
-    if (r->raw->has_descriptors) {
-        close(r->fd);
-        r->fd = -1;
-        return 0;
-    }
-    if (raw_reopen(r->raw, &err) < 0)
-        return check_fail(r, "after the client hung up: %.200s", err.message);
-    return 0;
-}
-
 static int save_until(struct run *r, enum moment when, struct image *image)
 {
     if (step_go(r, UAPI_STATE_STOP_COPY) != 0)
@@ -219,7 +204,7 @@ static int run_closed_saving(struct run *r, const void *arg)
     int ret = save_until(r, *(const enum moment *)arg, &image);
 
     if (ret == 0)
-        ret = hang_up(r);
+        ret = step_hang_up(r);
     if (ret == 0)
         ret = step_set(r, UAPI_STATE_RUNNING);
     image.size = 0;
@@ -246,7 +231,7 @@ static int run_closed_loading(struct run *r, const void *arg)
     if (step_have_image(r) != 0 || step_go(r, UAPI_STATE_RESUMING) != 0 ||
         step_write(r, r->image.data, bytes_until(when, r->image.size), 0) !=
             0 ||
-        hang_up(r) != 0)
+        step_hang_up(r) != 0)
         return CHECK_OVER;
     if (run_bring_back(r) != 0)
         return check_fail(r, "%s", r->lost);

@@ -231,3 +231,17 @@ int step_have_image(struct run *r)
     r->image = image;
     return 0;
 }
+
+int step_hang_up(struct run *r)
+{
+    struct vfm_error err = { 0 };
+
+    if (r->raw->has_descriptors) {
+        close(r->fd);
+        r->fd = -1;
+        return 0;
+    }
+    if (raw_reopen(r->raw, &err) < 0)
+        return check_fail(r, "after the client hung up: %.200s", err.message);
+    return 0;
+}

@@ -45,6 +45,9 @@ int step_save(struct run *r, struct image *image);
 int step_load(struct run *r, const struct image *image);
 /* The same up to the last byte: the device is in RESUMING. */
 int step_load_open(struct run *r, const struct image *image);
+/* Closes the session's descriptor, or where there is none the connection, and
+ * opens another: what a client that dies does. */
+int step_hang_up(struct run *r);
 /* A state that this device once had, in r->image; saved once.  Moves the
  * device to RUNNING if it must be saved. */
 int step_have_image(struct run *r);
