@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check/driver.h"
 #include "check/image.h"
 #include "check/run.h"
 #include "check/steps.h"
@@ -36,7 +37,7 @@ static const struct {
     { NEEDS_LOG, "the device keeps no log of its DMA" },
     { NEEDS_PRECOPY_INFO, "the device gives no PRECOPY_INFO" },
     { NEEDS_DESCRIPTORS, "sessions of vfio-user have no descriptor" },
-    { NEEDS_DRIVER, "no driver knows how to make this device do DMA" },
+    { NEEDS_DRIVER, "no driver knows this device" },
     { NEEDS_MAPPING, "no memory can be mapped for this device" },
 };
 
@@ -169,6 +170,9 @@ static void learn(struct run *r)
         r->has |= NEEDS_DESCRIPTORS;
     if (raw->ops->dma_map != NULL)
         r->has |= NEEDS_MAPPING;
+    r->driver = driver_find(raw);
+    if (r->driver != NULL)
+        r->has |= NEEDS_DRIVER;
 }
 
 static int prepare(struct run *r, struct vfm_error *err)
