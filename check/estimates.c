@@ -108,11 +108,18 @@ static int run_size_falls(struct run *r, const void *arg)
     return ret;
 }
 
+/* How servers say that they do not know of it. */
+static bool is_unknown(int ret)
+{
+    return ret == -EINVAL || ret == -ENOTTY || ret == -EOPNOTSUPP ||
+           ret == -ENOSYS;
+}
+
 static int info_now(struct run *r, struct uapi_precopy_info *info)
 {
     int ret = raw_precopy_info(r->raw, r->fd, info);
 
-    if (ret < 0 && !r->raw->has_descriptors)
+    if (is_unknown(ret) && !r->raw->has_descriptors)
         return check_skip(r, "the server gives no PRECOPY_INFO: %s",
                           step_errno(ret));
     return ret < 0 ? check_fail(r, "PRECOPY_INFO gives %s", step_errno(ret))

@@ -364,7 +364,7 @@ static int user_open_twice(struct raw *raw)
     const struct user *u = user_of(raw);
     struct vfm_error err;
     struct wire second;
-    int ret = wire_open(&second, u->path, clock_deadline(500), &err);
+    int ret = wire_open(&second, u->path, clock_deadline(200), &err);
 
     if (ret == 0)
         wire_close(&second);

@@ -65,10 +65,32 @@ static void print_group_line(FILE *out, const struct check_report *report,
             check_report_count(&part, CHECK_SKIPPED));
 }
 
-static void print_finding(FILE *out, const struct check_result *result)
+/* An earlier one that failed for the same reason: it is likely to be the one
+ * to look at. */
+static const struct check_result *first_alike(const struct check_report *report,
+                                              const struct check_result *result)
 {
+    const struct check_result *first = report->results;
+
+    while (first->outcome != result->outcome ||
+           strcmp(first->reason, result->reason) != 0)
+        first++;
+    return first != result ? first : NULL;
+}
+
+static void print_finding(FILE *out, const struct check_report *report,
+                          const struct check_result *result)
+{
+    const struct check_result *first = first_alike(report, result);
     bool failed = result->outcome == CHECK_FAILED;
 
+    if (first != NULL) {
+        fprintf(out, "  %s %s (%s): the same as %s\n",
+                failed ? "FAILED" : "quirk ", result->check->name,
+                check_severity_name(result->check->severity),
+                first->check->name);
+        return;
+    }
     fprintf(out, "  %s %s (%s)\n      ", failed ? "FAILED" : "quirk ",
             result->check->name, check_severity_name(result->check->severity));
     put_line(out, result->reason);
@@ -126,7 +148,7 @@ void check_print_table(FILE *out, const struct check_report *report)
         for (size_t j = i; j < end; j++) {
             if (report->results[j].outcome == CHECK_FAILED ||
                 report->results[j].outcome == CHECK_FOUND)
-                print_finding(out, &report->results[j]);
+                print_finding(out, report, &report->results[j]);
             print_figures(out, &report->results[j]);
         }
         print_skipped(out, report, i, end);
