@@ -11,6 +11,7 @@
 #include "check/bench.h"
 #include "check/driver.h"
 #include "check/groups.h"
+#include "check/loading.h"
 #include "check/steps.h"
 
 #define SEED_A   UINT64_C(0x0123456789abcdef)
@@ -239,6 +240,38 @@ static int run_counter_loaded(struct run *r, const void *arg)
     return ret;
 }
 
+/* The device changes its memory for a while, of its own accord. */
+static int let_rewrite(struct run *r)
+{
+    int ret = r->driver->rewrite(r->raw, UINT64_C(64) << 20);
+
+    bench_sleep_ms(WATCH_MS);
+    if (ret == 0)
+        ret = r->driver->rewrite(r->raw, 0);
+    return ret < 0 ? bench_driver_failed(r, ret,
+                                         "let the device rewrite its "
+                                         "memory")
+                   : 0;
+}
+
+static int run_rewritten_loaded(struct run *r, const void *arg)
+{
+    struct image image = { .data = NULL };
+    int ret = CHECK_OVER;
+
+    (void)arg;
+    if (r->driver->rewrite == NULL)
+        return check_skip(r, "the driver of %s changes no memory",
+                          r->driver->name);
+    if (loading_need_repeats(r) == 0 && let_rewrite(r) == 0 &&
+        step_save(r, &image) == 0 && step_go(r, UAPI_STATE_RUNNING) == 0 &&
+        let_rewrite(r) == 0 && step_load(r, &image) == 0)
+        ret = loading_expect(r, &image,
+                             "a load over memory that was rewritten since");
+    image_free(&image);
+    return ret;
+}
+
 static const uint32_t in_stop = UAPI_STATE_STOP;
 static const uint32_t in_stop_copy = UAPI_STATE_STOP_COPY;
 static const uint32_t in_running_p2p = UAPI_STATE_RUNNING_P2P;
@@ -316,6 +349,13 @@ const struct check checks_registers[] = {
       .look = "what of the state is saved in STOP_COPY in any case",
       .needs = NEEDS_DRIVER | NEEDS_PRE_COPY,
       .run = run_loaded_late,
+      .timeout_ms = LONG_MS },
+    { .name = "register-memory-loaded-over-newer",
+      .severity = CHECK_SHOULD,
+      .rule = LOAD_RULE,
+      .look = "pages that are loaded only if they look older",
+      .needs = NEEDS_DRIVER,
+      .run = run_rewritten_loaded,
       .timeout_ms = LONG_MS },
     { .name = "register-cleared-by-reset",
       .severity = CHECK_SHOULD,
