@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -102,6 +103,18 @@ static void a_character_device_is_one(void **state)
     make_cdev();
     opens("/dev/vfio/devices/vfio3");
     assert_true(kdev.is_bound);
+}
+
+static void its_descriptor_can_be_used_beside_the_handle(void **state)
+{
+    struct uapi_device_info info = { .argsz = sizeof(info) };
+
+    (void)state;
+    make_cdev();
+    opens(BDF);
+    assert_true(fcntl(vfm_vfio_device_fd(dev), F_GETFD) >= 0);
+    assert_int_equal(
+        ioctl(vfm_vfio_device_fd(dev), UAPI_DEVICE_GET_INFO, &info), 0);
 }
 
 /* A kernel with one and not the other. */
@@ -261,6 +274,7 @@ int main(void)
         TEST(a_device_is_opened_by_its_group),
         TEST(a_device_is_opened_by_iommufd),
         TEST(a_character_device_is_one),
+        TEST(its_descriptor_can_be_used_beside_the_handle),
         TEST(without_iommufd_the_group_will_do),
         TEST(what_is_not_there_is_said),
         TEST(what_names_no_device_is_refused),
