@@ -18,6 +18,7 @@ const struct check_group check_groups[] = {
     { "registers", "what a driver of the device finds in it",
       checks_registers },
     { "dma", "who is quiet, and goes on", checks_dma },
+    { "logs", "what a log of DMA has", checks_logs },
     { "interrupts", "none in STOP, none twice, none lost", checks_interrupts },
     { "sessions", "where a state is read and written", checks_sessions },
     { "pieces", "how a state is cut into reads and writes", checks_pieces },
