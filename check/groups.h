@@ -15,6 +15,7 @@ extern const struct check checks_resets[];
 extern const struct check checks_registers[];
 extern const struct check checks_dma[];
 extern const struct check checks_logs[];
+extern const struct check checks_log_errors[];
 extern const struct check checks_interrupts[];
 extern const struct check checks_sessions[];
 extern const struct check checks_pieces[];

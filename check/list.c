@@ -19,6 +19,7 @@ const struct check_group check_groups[] = {
       checks_registers },
     { "dma", "who is quiet, and goes on", checks_dma },
     { "logs", "what a log of DMA has", checks_logs },
+    { "log-errors", "logs that cannot be", checks_log_errors },
     { "interrupts", "none in STOP, none twice, none lost", checks_interrupts },
     { "sessions", "where a state is read and written", checks_sessions },
     { "pieces", "how a state is cut into reads and writes", checks_pieces },
