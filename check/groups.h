@@ -12,6 +12,7 @@ extern const struct check checks_states[];
 extern const struct check checks_loads[];
 extern const struct check checks_refusals[];
 extern const struct check checks_resets[];
+extern const struct check checks_repeats[];
 extern const struct check checks_registers[];
 extern const struct check checks_dma[];
 extern const struct check checks_logs[];
@@ -22,6 +23,5 @@ extern const struct check checks_pieces[];
 extern const struct check checks_precopy[];
 extern const struct check checks_estimates[];
 extern const struct check checks_timing[];
-extern const struct check checks_resets[];
 
 #endif

@@ -27,7 +27,7 @@ const struct check_group check_groups[] = {
     { "estimates", "how much is left, and how much then comes",
       checks_estimates },
     { "timing", "how long each step takes", checks_timing },
-    { "resets", "a reset in every state", checks_resets },
+    { "repeats", "the same again and again", checks_repeats },
     { NULL, NULL, NULL },
 };
 
