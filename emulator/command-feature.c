@@ -7,6 +7,7 @@
 
 #include "emulator/command.h"
 #include "emulator/misbehave.h"
+#include "emulator/mutant-hooks.h"
 #include "emulator/state.h"
 
 #define GET   UAPI_FEATURE_GET
@@ -36,10 +37,13 @@ static int get_migration(struct connection *c, const uint8_t *data, size_t size,
 
     (void)data;
     (void)size;
-    if (device_has(d, FEATURE_PRE_COPY) || is_libvfio_user(d))
+    if (device_has(d, FEATURE_PRE_COPY) || is_libvfio_user(d) ||
+        mutant_is(d, MUTANT_CLAIMS_PRE_COPY))
         flags |= UAPI_MIGRATION_PRE_COPY;
-    if (device_has(d, FEATURE_P2P))
+    if (device_has(d, FEATURE_P2P) || mutant_is(d, MUTANT_CLAIMS_P2P))
         flags |= UAPI_MIGRATION_P2P;
+    if (mutant_is(d, MUTANT_HIDES_P2P))
+        flags &= ~UAPI_MIGRATION_P2P;
     memcpy(data_of(rp), &flags, sizeof(flags));
     rp->size += sizeof(flags);
     return 0;
@@ -49,7 +53,7 @@ static int get_state(struct connection *c, const uint8_t *data, size_t size,
                      struct reply *rp)
 {
     struct vfu_feature_device_state s = {
-        .state = c->device->state,
+        .state = mutant_told_state(c->device),
         .data_fd = UINT32_MAX,
     };
 
@@ -71,6 +75,28 @@ static int set_state(struct connection *c, const uint8_t *data, size_t size,
     return device_set_state(c->device, s.state);
 }
 
+/* Of so many ranges, how many are kept; 0: everything is logged. */
+static uint32_t ranges_kept(const struct device *d, uint32_t num_ranges)
+{
+    /* That library logs everything, whatever it is asked for. */
+    if (is_libvfio_user(d) || mutant_is(d, MUTANT_LOG_RANGES_IGNORED))
+        return 0;
+    if (mutant_is(d, MUTANT_LOG_FIRST_RANGE_ONLY) && num_ranges > 1)
+        return 1;
+    return num_ranges;
+}
+
+/* Is a START while the log is on no error for the bug?  One that did not heed
+ * a STOP begins anew. */
+static bool mutant_is_logging_anyway(struct device *d)
+{
+    if (mutant_is(d, MUTANT_LOG_SURVIVES_STOP) && d->spoiled != 0) {
+        log_stop(&d->dma);
+        d->spoiled = 0;
+    }
+    return mutant_is(d, MUTANT_LOG_STARTS_TWICE) && d->dma.log.active;
+}
+
 static int start_log(struct connection *c, const uint8_t *data, size_t size,
                      struct reply *rp)
 {
@@ -86,9 +112,10 @@ static int start_log(struct connection *c, const uint8_t *data, size_t size,
     if (start.reserved != 0 || bytes != size - sizeof(start))
         return -EINVAL;
     memcpy(ranges, data + sizeof(start), bytes);
-    /* That library logs everything, whatever it is asked for. */
+    if (mutant_is_logging_anyway(c->device))
+        return 0;
     ret = log_start(&c->device->dma, &start.page_size, ranges,
-                    is_libvfio_user(c->device) ? 0 : start.num_ranges);
+                    ranges_kept(c->device, start.num_ranges));
     memcpy(data_of(rp), &start, sizeof(start));
     return ret;
 }
@@ -99,7 +126,10 @@ static int stop_log(struct connection *c, const uint8_t *data, size_t size,
     (void)data;
     (void)size;
     (void)rp;
-    log_stop(&c->device->dma);
+    if (mutant_is(c->device, MUTANT_LOG_SURVIVES_STOP))
+        c->device->spoiled = c->device->dma.log.active;
+    else
+        log_stop(&c->device->dma);
     return 0;
 }
 
@@ -124,6 +154,11 @@ static int report_log(struct connection *c, const uint8_t *data, size_t size,
         return -E2BIG;
     memcpy(data_of(rp), &r, sizeof(r));
     rp->size += sizeof(r) + bytes;
+    if (mutant_is(c->device, MUTANT_LOG_REPORTS_UNSTARTED) &&
+        !c->device->dma.log.active) {
+        memset(data_of(rp) + sizeof(r), 0, bytes);
+        return 0;
+    }
     return log_report(&c->device->dma, r.iova, r.length, r.page_size,
                       data_of(rp) + sizeof(r));
 }
@@ -135,6 +170,9 @@ static int get_data_size(struct connection *c, const uint8_t *data, size_t size,
 
     (void)data;
     (void)size;
+    if (mutant_is(c->device, MUTANT_DATA_SIZE_REFUSED_IN_STOP) &&
+        c->device->state == UAPI_STATE_STOP)
+        return -EINVAL;
     device_advance(c->device);
     bytes = device_data_size(c->device);
     memcpy(data_of(rp), &bytes, sizeof(bytes));
@@ -226,20 +264,37 @@ static const struct feature *find(const struct device *d, uint32_t number)
     return NULL;
 }
 
+/* May the flags be these, and the size? */
+static int check_form(const struct device *d, const struct vfu_feature *f)
+{
+    const uint32_t known = UAPI_FEATURE_MASK | GET | SET | PROBE;
+
+    if ((f->flags & ~known) != 0 &&
+        !mutant_is(d, MUTANT_FEATURE_FLAGS_UNCHECKED))
+        return -EINVAL;
+    if (f->argsz < sizeof(*f) && !mutant_is(d, MUTANT_FEATURE_ARGSZ_UNCHECKED))
+        return -EINVAL;
+    return 0;
+}
+
 /* Would the feature do what the flags say? */
-static int check(const struct feature *feature, const struct vfu_feature *f)
+static int check(const struct device *d, const struct feature *feature,
+                 const struct vfu_feature *f)
 {
     uint32_t ops = f->flags & (GET | SET);
 
-    if ((f->flags & ~(UAPI_FEATURE_MASK | GET | SET | PROBE)) != 0 ||
-        f->argsz < sizeof(*f))
+    if (((ops & GET) != 0 && feature->get == NULL &&
+         !mutant_is(d, MUTANT_GET_OF_SET_ONLY)) ||
+        ((ops & SET) != 0 && feature->set == NULL &&
+         !mutant_is(d, MUTANT_SET_OF_GET_ONLY)))
         return -EINVAL;
-    if (((ops & GET) != 0 && feature->get == NULL) ||
-        ((ops & SET) != 0 && feature->set == NULL))
+    if ((f->flags & PROBE) == 0 && ops != GET && ops != SET &&
+        !(mutant_is(d, MUTANT_FEATURE_GET_AND_SET) && ops == (GET | SET)))
         return -EINVAL;
-    if ((f->flags & PROBE) == 0 && ops != GET && ops != SET)
-        return -EINVAL;
-    return 0;
+    if (mutant_is(d, MUTANT_PROBE_DENIES) && (f->flags & PROBE) != 0 &&
+        feature->number == UAPI_FEATURE_DATA_SIZE)
+        return -ENOTTY;
+    return check_form(d, f);
 }
 
 static int run(struct connection *c, const struct feature *feature,
@@ -257,18 +312,38 @@ static int run(struct connection *c, const struct feature *feature,
         /* The reply repeats the request. */
         memcpy(data_of(rp), data, size);
         rp->size += size;
-        ret = feature->set(c, data, size, rp);
+        ret = feature->set != NULL ? feature->set(c, data, size, rp) : 0;
     } else {
         if (size < feature->get_size ||
-            f->argsz < sizeof(*f) + feature->reply_size)
+            (f->argsz < sizeof(*f) + feature->reply_size &&
+             !mutant_is(c->device, MUTANT_FEATURE_ARGSZ_UNCHECKED)))
             return -EINVAL;
-        ret = feature->get(c, data, size, rp);
+        ret = feature->get != NULL ? feature->get(c, data, size, rp) : 0;
     }
     if (rp->size == 0)
         return ret; /* not even that: a habit of some */
     head.argsz = (uint32_t)rp->size;
     memcpy(rp->payload, &head, sizeof(head));
     return ret;
+}
+
+/* The whole answer to a probe. */
+static int repeat_request(const struct request *rq, struct reply *rp)
+{
+    if (rq->size > rp->room)
+        return -EINVAL;
+    memcpy(rp->payload, rq->payload, rq->size);
+    rp->size = rq->size;
+    return 0;
+}
+
+static bool mutant_acts_on_probe(const struct device *d,
+                                 const struct vfu_feature *f,
+                                 const struct request *rq)
+{
+    return mutant_is(d, MUTANT_PROBE_ACTS) &&
+           f->flags == (UAPI_FEATURE_DEVICE_STATE | SET | PROBE) &&
+           rq->size >= sizeof(*f) + sizeof(struct vfu_feature_device_state);
 }
 
 int command_feature(struct connection *c, struct request *rq, struct reply *rp)
@@ -279,17 +354,16 @@ int command_feature(struct connection *c, struct request *rq, struct reply *rp)
 
     memcpy(&f, rq->payload, sizeof(f));
     feature = find(c->device, f.flags & UAPI_FEATURE_MASK);
+    if (feature == NULL &&
+        mutant_is(c->device, MUTANT_UNKNOWN_FEATURE_SUCCEEDS))
+        return repeat_request(rq, rp);
     if (feature == NULL)
         return is_libvfio_user(c->device) ? -EINVAL : -ENOTTY;
-    ret = check(feature, &f);
+    ret = check(c->device, feature, &f);
     if (ret < 0)
         return ret;
     rp->size = sizeof(f);
-    if ((f.flags & PROBE) == 0)
+    if ((f.flags & PROBE) == 0 || mutant_acts_on_probe(c->device, &f, rq))
         return run(c, feature, &f, rq, rp);
-    if (rq->size > rp->room)
-        return -EINVAL;
-    memcpy(rp->payload, rq->payload, rq->size);
-    rp->size = rq->size;
-    return 0;
+    return repeat_request(rq, rp);
 }

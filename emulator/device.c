@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "emulator/device.h"
+#include "emulator/mutant-hooks.h"
 #include "emulator/state.h"
 #include "protocol/vfio-uapi.h"
 #include "util/clock.h"
@@ -22,6 +23,9 @@
 
 bool device_has(const struct device *d, unsigned feature)
 {
+    if ((mutant_is(d, MUTANT_CLAIMS_P2P) && feature == FEATURE_P2P) ||
+        (mutant_is(d, MUTANT_CLAIMS_PRE_COPY) && feature == FEATURE_PRE_COPY))
+        return false;
     return (d->options->features & feature) != 0;
 }
 
@@ -55,29 +59,53 @@ static void power_on(struct device *d)
         .seed = o->seed,
         .rate = o->dirty_rate,
     };
-    memset(d->bar2, 0, EDEV_BAR2_SIZE);
+    if (!mutant_is(d, MUTANT_RESET_KEEPS_MEMORY))
+        memset(d->bar2, 0, EDEV_BAR2_SIZE);
     memset(d->msix, 0, o->vectors * 16u + 1);
     config_init(&d->config, o->pci_vendor, o->pci_device, o->vectors);
     d->state = UAPI_STATE_RUNNING;
     d->running_since = clock_now();
     d->precopy_flags = false;
+    d->spoiled = 0;
 }
 
 void device_reset(struct device *d)
 {
-    saver_end(&d->saver);
+    struct stream_registers before = d->registers;
+
+    if (mutant_stays_unreset(d))
+        return;
+    if (!mutant_is(d, MUTANT_RESET_KEEPS_SESSION))
+        saver_end(&d->saver);
     loader_end(&d->loader);
     engine_abandon(d);
     power_on(d);
+    mutant_was_reset(d, &before);
     d->stats.resets++;
 }
 
 void device_disconnect(struct device *d)
 {
+    if (mutant_is(d, MUTANT_CLOSE_WHILE_SAVING_RESETS) && d->saver.active)
+        device_reset(d);
     engine_abandon(d);
     d->engine.peer = NULL;
     irqs_drop(&d->irqs);
     dma_drop(&d->dma);
+}
+
+/* Sends the interrupt by the first way that reaches the client. */
+static void send_interrupt(struct device *d)
+{
+    const struct stream_registers *r = &d->registers;
+
+    if (irqs_connected(&d->irqs, UAPI_IRQ_MSIX, r->irq_vector))
+        irqs_fire(&d->irqs, UAPI_IRQ_MSIX, r->irq_vector);
+    else if (irqs_connected(&d->irqs, UAPI_IRQ_MSI,
+                            r->irq_vector % CONFIG_MSI_VECTORS))
+        irqs_fire(&d->irqs, UAPI_IRQ_MSI, r->irq_vector % CONFIG_MSI_VECTORS);
+    else
+        irqs_fire(&d->irqs, UAPI_IRQ_INTX, 0);
 }
 
 void device_raise(struct device *d, uint32_t cause)
@@ -86,15 +114,12 @@ void device_raise(struct device *d, uint32_t cause)
     uint64_t before = d->irqs.fired;
 
     r->irq_cause |= cause;
-    if ((r->irq_enable & cause) == 0 || !state_runs(d->state))
+    if ((r->irq_enable & cause) == 0 ||
+        !(state_runs(d->state) || mutant_is(d, MUTANT_IRQ_IN_STOP)))
         return;
-    if (irqs_connected(&d->irqs, UAPI_IRQ_MSIX, r->irq_vector))
-        irqs_fire(&d->irqs, UAPI_IRQ_MSIX, r->irq_vector);
-    else if (irqs_connected(&d->irqs, UAPI_IRQ_MSI,
-                            r->irq_vector % CONFIG_MSI_VECTORS))
-        irqs_fire(&d->irqs, UAPI_IRQ_MSI, r->irq_vector % CONFIG_MSI_VECTORS);
-    else
-        irqs_fire(&d->irqs, UAPI_IRQ_INTX, 0);
+    send_interrupt(d);
+    if (mutant_is(d, MUTANT_IRQ_DOUBLED))
+        send_interrupt(d);
     r->irq_sent += d->irqs.fired - before;
 }
 
@@ -128,10 +153,12 @@ static int make_parts(struct device *d)
         ret = irqs_init(&d->irqs, vectors);
     if (ret != 0)
         return ret;
+    d->irqs.mutant = d->dma.mutant = d->options->mutant;
     power_on(d);
     ret = saver_init(&d->saver, &d->memory);
     if (ret == 0)
         ret = loader_init(&d->loader, &d->memory, vectors);
+    d->loader.mutant = d->options->mutant;
     return ret;
 }
 

@@ -28,6 +28,7 @@
 #include "emulator/irq.h"
 #include "emulator/loader.h"
 #include "emulator/memory.h"
+#include "emulator/mutant.h"
 #include "emulator/options.h"
 #include "emulator/saver.h"
 
@@ -54,6 +55,7 @@ struct statistics {
     uint64_t dma_read_bytes;
     uint64_t dma_written_bytes;
     uint64_t dma_messages;
+    uint64_t leaked; /* by a mutant */
     struct vfm_error last_refusal;
     char saved_sha256[65];  /* empty: not computed */
     char loaded_sha256[65]; /* empty: not computed */
@@ -83,6 +85,7 @@ struct device {
     bool precopy_flags;       /* the client understands them */
 
     struct history history;
+    uint64_t spoiled; /* what a mutant has to remember; 0 after reset */
     struct statistics stats;
 };
 
@@ -92,6 +95,12 @@ int device_create(const struct options *options, struct device **out,
 void device_free(struct device *d);
 
 bool device_has(const struct device *d, unsigned feature);
+
+/* Is the device to have this bug? */
+static inline bool mutant_is(const struct device *d, enum mutant mutant)
+{
+    return d->options->mutant == mutant;
+}
 
 /* How long the device has run since reset, here and before, in ns. */
 uint64_t device_run_ns(const struct device *d);

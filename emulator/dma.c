@@ -64,11 +64,14 @@ static void remove_at(struct dma *d, size_t i)
 
 void dma_drop(struct dma *d)
 {
+    enum mutant mutant = d->mutant;
+
     log_stop(d);
     for (size_t i = 0; i < d->count; i++)
         release(d, &d->mappings[i]);
     free(d->mappings);
     dma_init(d);
+    d->mutant = mutant;
 }
 
 /*

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "emulator/mutant.h"
 #include "protocol/vfio-user.h"
 
 #define DMA_MAPPINGS_MAX 65535
@@ -52,6 +53,8 @@ struct dma {
     size_t count;
     size_t room;
     struct dirty_log log;
+    enum mutant mutant;
+    bool log_sleeps; /* a mutant's */
 };
 
 void dma_init(struct dma *d);

@@ -167,6 +167,8 @@ static enum outcome read_guest(struct device *d, uint64_t iova, uint32_t *size)
         finish(d, EDEV_DMA_ERR_MAPPING);
         return FAILED;
     }
+    if (mutant_is(d, MUTANT_LOG_READS_TOO))
+        log_mark(&d->dma, m, iova, *size);
     d->stats.dma_read_bytes += *size;
     return DONE;
 }
@@ -347,10 +349,30 @@ static int64_t ring_due(struct device *d, int64_t now)
     return due;
 }
 
+/* Does a bug do DMA in a state that has none? */
+static bool mutant_does_dma(const struct device *d)
+{
+    if (mutant_is(d, MUTANT_DMA_LATE))
+        return !state_runs(d->state) && clock_now() < d->engine.late_until;
+    switch (d->state) {
+    case UAPI_STATE_STOP:
+        return mutant_is(d, MUTANT_DMA_IN_STOP);
+    case UAPI_STATE_STOP_COPY:
+        return mutant_is(d, MUTANT_DMA_IN_STOP_COPY);
+    case UAPI_STATE_RUNNING_P2P:
+        return mutant_is(d, MUTANT_DMA_IN_RUNNING_P2P);
+    case UAPI_STATE_PRE_COPY_P2P:
+        return mutant_is(d, MUTANT_DMA_IN_PRE_COPY_P2P);
+    default:
+        return false;
+    }
+}
+
 static bool may_work(const struct device *d)
 {
-    return is_busy(d) && state_does_dma(d->state) && d->engine.peer != NULL &&
-           d->dma.count > 0 && config_bus_master(&d->config);
+    return is_busy(d) && (state_does_dma(d->state) || mutant_does_dma(d)) &&
+           d->engine.peer != NULL && d->dma.count > 0 &&
+           config_bus_master(&d->config);
 }
 
 static int64_t wait_for_answer(struct device *d, int64_t now)

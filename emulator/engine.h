@@ -41,6 +41,7 @@ struct engine {
     int64_t deadline;
     int64_t ring_since;   /* when the ring's pace began ... */
     uint64_t ring_anchor; /* ... and its sequence number then */
+    int64_t late_until;   /* a mutant's: it goes on until then */
     bool stopping;        /* when the message under way is answered */
     bool piece_ready;     /* piece[] holds what is to be written next */
     uint32_t piece_size;

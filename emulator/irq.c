@@ -99,7 +99,7 @@ void irqs_fire(struct irqs *q, uint32_t index, uint32_t vector)
         return;
     v = &q->vectors[index][vector];
     if (v->masked)
-        v->pending = true;
+        v->pending = q->mutant != MUTANT_IRQ_MASKED_LOST;
     else
         notify(q, v->fd);
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "emulator/mutant.h"
 #include "protocol/vfio-uapi.h"
 #include "protocol/vfio-user.h"
 
@@ -30,6 +31,7 @@ struct irqs {
     uint32_t count[UAPI_NUM_IRQS];
     struct irq_vector *vectors[UAPI_NUM_IRQS];
     uint64_t fired;
+    enum mutant mutant;
 };
 
 /* Returns 0 or -ENOMEM. */

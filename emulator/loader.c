@@ -76,6 +76,7 @@ void loader_begin(struct loader *l, const struct stream_header *expected)
     l->active = true;
     l->expected = *expected;
     l->error.code = 0;
+    l->only_short = false;
     l->bytes = l->sequence = l->cold_next = 0;
     l->seen = 0;
     l->stage = LOADER_FRAME;
@@ -199,6 +200,10 @@ static int finish_header(struct loader *l)
     struct stream_header h;
 
     memcpy(&h, l->small, sizeof(h));
+    if (l->mutant == MUTANT_LOAD_IGNORES_HEADER) {
+        l->result.seed = h.seed;
+        return 0;
+    }
     if (h.version != l->expected.version)
         return refuse(l, "version %" PRIu32 " of the state, not %" PRIu32,
                       h.version, l->expected.version);
@@ -229,6 +234,8 @@ static int finish_end(struct loader *l)
     uint64_t before = l->bytes - sizeof(end) - STREAM_OVERHEAD;
 
     memcpy(&end, l->small, sizeof(end));
+    if (l->mutant == MUTANT_LOAD_IGNORES_TRAILER)
+        return 0;
     if (end.frames != l->sequence)
         return refuse(l, "the end counts %" PRIu64 " frames, not %" PRIu64,
                       end.frames, l->sequence);
@@ -243,7 +250,7 @@ static int finish_memory(struct loader *l)
     uint64_t first_hot = memory_first_hot(l->memory);
     uint64_t page = l->frame.offset / EDEV_PAGE_SIZE;
 
-    if (l->pattern_wrong)
+    if (l->pattern_wrong && l->mutant != MUTANT_LOAD_IGNORES_MEMORY)
         return refuse(l, "page %" PRIu64 " does not hold what it must",
                       l->wrong_page);
     if (l->frame.type == STREAM_COLD) {
@@ -257,13 +264,29 @@ static int finish_memory(struct loader *l)
     return 0;
 }
 
+/* Is a bug blind for this frame's checksum? */
+static bool mutant_ignores_checksum(const struct loader *l)
+{
+    switch (l->frame.type) {
+    case STREAM_HEADER:
+        return l->mutant == MUTANT_LOAD_IGNORES_HEADER;
+    case STREAM_COLD:
+    case STREAM_HOT:
+        return l->mutant == MUTANT_LOAD_IGNORES_MEMORY;
+    case STREAM_END:
+        return l->mutant == MUTANT_LOAD_IGNORES_TRAILER;
+    default:
+        return l->mutant == MUTANT_LOAD_IGNORES_REGISTERS;
+    }
+}
+
 static int finish_frame(struct loader *l)
 {
     XXH64_hash_t want = XXH3_64bits_digest(l->hash);
     XXH64_hash_t got;
 
     memcpy(&got, l->check, sizeof(got));
-    if (got != want)
+    if (got != want && !mutant_ignores_checksum(l))
         return refuse(l, "checksum is %016" PRIx64 ", should be %016" PRIx64,
                       got, want);
     switch (l->frame.type) {
@@ -345,7 +368,8 @@ void loader_write(struct loader *l, const void *buf, size_t size)
         size_t n;
 
         if ((l->seen & BIT(STREAM_END)) != 0) {
-            refuse(l, "bytes after the end");
+            if (l->mutant != MUTANT_LOAD_ACCEPTS_DOUBLED)
+                refuse(l, "bytes after the end");
             break;
         }
         n = take(l, in, size);
@@ -395,7 +419,7 @@ static int check_complete(struct loader *l)
 int loader_finish(struct loader *l, struct vfm_error *err)
 {
     if (l->error.code == 0)
-        check_complete(l);
+        l->only_short = check_complete(l) < 0;
     if (l->error.code != 0)
         return error_set(err, l->error.code, "%s", l->error.message);
     return 0;

@@ -22,6 +22,7 @@
 #include <vfmig/error.h>
 
 #include "emulator/memory.h"
+#include "emulator/mutant.h"
 #include "emulator/stream.h"
 
 /* A stream that was loaded whole. */
@@ -36,10 +37,12 @@ enum loader_stage { LOADER_FRAME, LOADER_PAYLOAD, LOADER_CHECK };
 
 struct loader {
     bool active;
+    enum mutant mutant;
     const struct memory *memory;
     struct stream_header expected; /* but for the seed */
     struct loaded result;
     struct vfm_error error; /* code 0: none so far */
+    bool only_short;        /* refused, and all that came was good */
     uint64_t bytes;         /* taken */
     uint64_t sequence;      /* frames complete */
     uint64_t cold_next;     /* where the next new COLD frame begins */

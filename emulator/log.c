@@ -107,8 +107,11 @@ int log_start(struct dma *d, uint64_t *page_size,
 
     if (d->log.active)
         return -EBUSY;
-    if (!power_of_two(*page_size) || *page_size < LOG_PAGE_MIN)
-        return -EINVAL;
+    if (!power_of_two(*page_size) || *page_size < LOG_PAGE_MIN) {
+        if (d->mutant != MUTANT_LOG_PAGE_SIZE_UNCHECKED)
+            return -EINVAL;
+        *page_size = LOG_PAGE_MIN;
+    }
     if (*page_size > LOG_PAGE_MAX)
         *page_size = LOG_PAGE_MAX;
     d->log = (struct dirty_log){ .active = true, .page_size = *page_size };
@@ -120,25 +123,53 @@ int log_start(struct dma *d, uint64_t *page_size,
     return ret;
 }
 
-static void set_bits(struct mapping *m, uint64_t first, uint64_t last)
+static void set_bits(const struct dma *d, struct mapping *m, uint64_t first,
+                     uint64_t last)
 {
     for (uint64_t p = first; p <= last; p++) {
         uint64_t bit = p - m->log_first;
 
+        if (bit / WORD_BITS >= m->log_words)
+            break; /* a mutant may count one too far */
+        if (d->mutant == MUTANT_LOG_MISSES_WORD_END &&
+            bit % WORD_BITS == WORD_BITS - 1)
+            continue;
         m->log[bit / WORD_BITS] |= UINT64_C(1) << bit % WORD_BITS;
     }
 }
 
 /* Marks the part of [@first, @last], in bytes, that range @r asks for. */
-static void mark_range(struct mapping *m, const struct vfu_log_range *r,
-                       uint64_t page, uint64_t first, uint64_t last)
+static void mark_range(const struct dma *d, struct mapping *m,
+                       const struct vfu_log_range *r, uint64_t first,
+                       uint64_t last)
 {
+    uint64_t page = d->log.page_size;
     uint64_t r_last = last_of(r->iova, r->length);
 
     if (r->iova > last || r_last < first)
         return;
-    set_bits(m, (first > r->iova ? first : r->iova) / page,
+    set_bits(d, m, (first > r->iova ? first : r->iova) / page,
              (last < r_last ? last : r_last) / page);
+}
+
+/* Makes the bug's mistake with what is to be marked; false: nothing is. */
+static bool mutant_spoil_mark(const struct dma *d, uint64_t *first,
+                              uint64_t *last)
+{
+    uint64_t page = d->log.page_size;
+
+    switch (d->mutant) {
+    case MUTANT_LOG_MISSES_LAST_PAGE:
+        if (*last / page > *first / page)
+            *last = *last / page * page - 1;
+        return true;
+    case MUTANT_LOG_OFF_BY_ONE:
+        *first += page;
+        *last += page;
+        return true;
+    default:
+        return !d->log_sleeps;
+    }
 }
 
 void log_mark(struct dma *d, struct mapping *m, uint64_t iova, uint64_t size)
@@ -146,14 +177,14 @@ void log_mark(struct dma *d, struct mapping *m, uint64_t iova, uint64_t size)
     uint64_t page = d->log.page_size;
     uint64_t last = last_of(iova, size);
 
-    if (m->log == NULL || size == 0)
+    if (m->log == NULL || size == 0 || !mutant_spoil_mark(d, &iova, &last))
         return;
     if (d->log.ranges == NULL) {
-        set_bits(m, iova / page, last / page);
+        set_bits(d, m, iova / page, last / page);
         return;
     }
     for (uint32_t i = 0; i < d->log.num_ranges; i++)
-        mark_range(m, &d->log.ranges[i], page, iova, last);
+        mark_range(d, m, &d->log.ranges[i], iova, last);
 }
 
 uint64_t log_report_size(uint64_t iova, uint64_t length, uint64_t page_size)
@@ -171,7 +202,9 @@ struct report {
     uint64_t iova;
     uint64_t last;
     uint64_t page_size;
+    uint64_t bits;
     uint8_t *bitmap;
+    enum mutant mutant;
 };
 
 /* Reports one dirty page of the log.  One that sticks out of the report
@@ -185,12 +218,13 @@ static void report_page(const struct report *r, struct mapping *m, uint64_t bit,
 
     first = first > m->iova ? first : m->iova;
     last = last < m_last ? last : m_last;
-    if (first >= r->iova && last <= r->last)
+    if (first >= r->iova && last <= r->last &&
+        r->mutant != MUTANT_LOG_NOT_CLEARED)
         m->log[bit / WORD_BITS] &= ~(UINT64_C(1) << bit % WORD_BITS);
     first = first > r->iova ? first : r->iova;
     last = last < r->last ? last : r->last;
     for (uint64_t p = (first - r->iova) / r->page_size;
-         p <= (last - r->iova) / r->page_size; p++)
+         p <= (last - r->iova) / r->page_size && p < r->bits; p++)
         r->bitmap[p / 8] |= (uint8_t)(1u << p % 8);
 }
 
@@ -222,14 +256,18 @@ int log_report(struct dma *d, uint64_t iova, uint64_t length,
     struct report r = {
         .iova = iova,
         .last = last_of(iova, length),
-        .page_size = page_size,
+        .page_size = d->mutant == MUTANT_LOG_PAGE_SIZE_IGNORED
+                         ? d->log.page_size
+                         : page_size,
+        .bits = log_report_size(iova, length, page_size) * 8,
         .bitmap = bitmap,
+        .mutant = d->mutant,
     };
     int ret = -ENOENT;
 
     if (!d->log.active)
         return -EINVAL;
-    memset(bitmap, 0, log_report_size(iova, length, page_size));
+    memset(bitmap, 0, r.bits / 8);
     for (size_t i = 0; i < d->count; i++) {
         struct mapping *m = &d->mappings[i];
 
@@ -239,5 +277,7 @@ int log_report(struct dma *d, uint64_t iova, uint64_t length,
         if (m->log != NULL)
             report_mapping(&r, m, d->log.page_size);
     }
+    if (d->mutant == MUTANT_LOG_CLEARED_WHOLE)
+        log_forget(d);
     return ret;
 }

@@ -100,6 +100,18 @@ static int serve(struct device *d, int signals, struct vfm_error *err)
     return device_report(d, err);
 }
 
+/* Prints what some options want instead of a device. */
+static bool print_instead(const struct options *o)
+{
+    if (o->help)
+        options_print_help();
+    else if (o->version)
+        printf("vfmig-device %s\n", VFMIG_VERSION);
+    else if (o->list_mutants)
+        options_print_mutants();
+    return o->help || o->version || o->list_mutants;
+}
+
 int main(int argc, char *argv[])
 {
     struct options options;
@@ -112,13 +124,8 @@ int main(int argc, char *argv[])
         complain(&err);
         return EXIT_USAGE;
     }
-    if (options.help || options.version) {
-        if (options.help)
-            options_print_help();
-        else
-            printf("vfmig-device %s\n", VFMIG_VERSION);
+    if (print_instead(&options))
         return 0;
-    }
     signals = open_signals(&err);
     ret = signals < 0 ? signals : device_create(&options, &d, &err);
     if (ret == 0)

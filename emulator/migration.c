@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "emulator/device.h"
+#include "emulator/migration.h"
+#include "emulator/mutant-hooks.h"
 #include "emulator/state.h"
 #include "protocol/vfio-uapi.h"
 #include "util/clock.h"
@@ -54,13 +55,19 @@ static struct stream_header describe(const struct device *d)
     };
 }
 
-static void begin_saving(struct device *d)
+void migration_open_saver(struct device *d)
 {
     struct stream_header header = describe(d);
 
-    device_advance(d);
     saver_begin(&d->saver, &header, d->options->initial_size,
                 device_has(d, FEATURE_REINIT) ? d->options->reinit_after : 0);
+}
+
+void migration_begin_saving(struct device *d)
+{
+    device_advance(d);
+    if (!mutant_begins_saving(d))
+        migration_open_saver(d);
     sha256_init(&d->digest);
     d->stats.bytes_saved = 0;
 }
@@ -68,14 +75,21 @@ static void begin_saving(struct device *d)
 static void end_saving(struct device *d)
 {
     finish_digest(d, d->stats.saved_sha256);
-    saver_end(&d->saver);
+    if (!mutant_keeps_session(d, d->state))
+        saver_end(&d->saver);
 }
 
-static void begin_loading(struct device *d)
+void migration_open_loader(struct device *d)
 {
     struct stream_header header = describe(d);
 
     loader_begin(&d->loader, &header);
+}
+
+void migration_begin_loading(struct device *d)
+{
+    if (!mutant_begins_loading(d))
+        migration_open_loader(d);
     sha256_init(&d->digest);
     d->stats.bytes_loaded = 0;
 }
@@ -84,6 +98,7 @@ static void begin_loading(struct device *d)
 static void adopt(struct device *d)
 {
     const struct loaded *l = &d->loader.result;
+    struct stream_registers before = d->registers;
 
     d->registers = l->registers;
     d->memory.seed = l->seed;
@@ -91,8 +106,12 @@ static void adopt(struct device *d)
     d->memory.writes = l->registers.mem_writes;
     d->memory.anchor_ns = l->registers.run_ns;
     d->memory.anchor_writes = l->registers.mem_writes;
-    memcpy(d->bar2, l->bar2, EDEV_BAR2_SIZE);
-    memcpy(d->msix, l->msix, d->options->vectors * 16u);
+    if (d->options->mutant == MUTANT_NONE) {
+        memcpy(d->bar2, l->bar2, EDEV_BAR2_SIZE);
+        memcpy(d->msix, l->msix, d->options->vectors * 16u);
+    } else {
+        mutant_spoil_load(d, &before);
+    }
 }
 
 static int refuse_load(struct device *d)
@@ -100,6 +119,7 @@ static int refuse_load(struct device *d)
     d->stats.loads_refused++;
     fprintf(stderr, "vfmig-device: load refused: %s\n",
             d->stats.last_refusal.message);
+    mutant_refused_load(d);
     return -EINVAL;
 }
 
@@ -123,7 +143,7 @@ static int end_loading(struct device *d)
                (unsigned long long)d->stats.bytes_loaded,
                d->stats.loaded_sha256);
         fflush(stdout);
-    } else if (check_loaded(d) < 0) {
+    } else if (check_loaded(d) < 0 && !mutant_takes_load(d)) {
         return refuse_load(d);
     } else {
         adopt(d);
@@ -135,6 +155,7 @@ static int end_loading(struct device *d)
 
 static void start_running(struct device *d)
 {
+    mutant_starts(d);
     d->running_since = clock_now();
     /* The rate may have been changed while the device stood still. */
     d->engine.ring_since = 0;
@@ -145,6 +166,7 @@ static void stop_running(struct device *d)
     device_advance(d);
     d->registers.run_ns = device_run_ns(d);
     d->running_since = 0;
+    mutant_stopped(d);
 }
 
 /* The only place where the state changes, but for reset. */
@@ -157,11 +179,13 @@ static void enter(struct device *d, uint32_t to)
     d->state = to;
 }
 
-static int take_step(struct device *d, uint32_t to)
+int migration_step(struct device *d, uint32_t to)
 {
     uint32_t from = d->state;
     int ret;
 
+    if (mutant_is_out_of_sessions(d, to))
+        return -ENOSPC;
     if (from == UAPI_STATE_RESUMING) {
         ret = end_loading(d);
         if (ret < 0)
@@ -176,17 +200,18 @@ static int take_step(struct device *d, uint32_t to)
     if (state_saves(from) && !state_saves(to))
         end_saving(d);
     if (!state_saves(from) && state_saves(to))
-        begin_saving(d);
+        migration_begin_saving(d);
     if (to == UAPI_STATE_RESUMING)
-        begin_loading(d);
+        migration_begin_loading(d);
     if (!state_runs(from) && state_runs(to))
         start_running(d);
     enter(d, to);
+    mutant_stepped(d, from);
     return 0;
 }
 
 /* Leaves the device where a failing step says. */
-static void leave_in(struct device *d, uint32_t state)
+void migration_leave_in(struct device *d, uint32_t state)
 {
     saver_end(&d->saver);
     loader_end(&d->loader);
@@ -196,9 +221,9 @@ static void leave_in(struct device *d, uint32_t state)
     if (!state_runs(d->state) && state_runs(state))
         start_running(d);
     if (state_saves(state))
-        begin_saving(d);
+        migration_begin_saving(d);
     if (state == UAPI_STATE_RESUMING)
-        begin_loading(d);
+        migration_begin_loading(d);
     enter(d, state);
 }
 
@@ -211,9 +236,9 @@ void device_reset_in_place(struct device *d)
     if (!state_runs(state))
         d->running_since = 0;
     if (state_saves(state))
-        begin_saving(d);
+        migration_begin_saving(d);
     if (state == UAPI_STATE_RESUMING)
-        begin_loading(d);
+        migration_begin_loading(d);
 }
 
 /* Keeps what else is to go wrong; one of a kind per command. */
@@ -235,9 +260,9 @@ static int try_step(struct device *d, uint32_t to)
         return -ECONNABORTED;
     f = fault_at_step(l, FAULT_FAIL, d->state, to);
     if (f == NULL)
-        return take_step(d, to);
+        return migration_step(d, to);
     if (f->leave >= 0 && (uint32_t)f->leave != d->state)
-        leave_in(d, (uint32_t)f->leave);
+        migration_leave_in(d, (uint32_t)f->leave);
     return -f->error;
 }
 
@@ -252,6 +277,8 @@ int device_set_state(struct device *d, uint32_t want)
     uint32_t path[STATE_PATH_MAX];
     int steps;
 
+    if (mutant_sets_state(d, want, &steps))
+        return steps;
     if (!device_has(d, FEATURE_STOP_COPY) || want == UAPI_STATE_ERROR ||
         !has_state(d, want))
         return -EINVAL;
@@ -265,7 +292,7 @@ int device_set_state(struct device *d, uint32_t want)
     return steps < 0 ? steps : 0;
 }
 
-static size_t read_frames(struct device *d, void *buf, size_t size)
+size_t migration_read(struct device *d, void *buf, size_t size)
 {
     struct image image;
 
@@ -278,6 +305,7 @@ static size_t read_frames(struct device *d, void *buf, size_t size)
         .msix = d->msix,
         .msix_size = d->options->vectors * 16u,
     };
+    mutant_spoil_image(d, &image);
     return saver_read(&d->saver, &image, buf, size);
 }
 
@@ -298,13 +326,37 @@ static size_t short_size(const struct fault *f, uint64_t at, size_t size)
     return f->amount < size ? f->amount : size;
 }
 
+static bool has_saving_session(const struct device *d)
+{
+    return (state_saves(d->state) && d->saver.active) || mutant_allows_read(d);
+}
+
+/* Reads, with what is to go wrong with the data itself. */
+static ssize_t read_or_corrupt(struct device *d, uint64_t at, void *buf,
+                               size_t size)
+{
+    ssize_t n = d->options->mutant == MUTANT_NONE
+                    ? (ssize_t)migration_read(d, buf, size)
+                    : mutant_read(d, buf, size);
+    const struct fault *f;
+
+    if (n < 0)
+        return n;
+    f = fault_at_bytes(&d->faults, FAULT_CORRUPT, false, at, (size_t)n);
+    if (f != NULL && f->part == PART_DATA)
+        ((uint8_t *)buf)[f->where.offset - at] ^= 0x01;
+    else
+        note(&d->effects.corrupt, f);
+    return n;
+}
+
 ssize_t device_read_state(struct device *d, void *buf, size_t size)
 {
     uint64_t at = d->stats.bytes_saved;
     const struct fault *f;
-    size_t n;
+    ssize_t n;
 
-    if (!state_saves(d->state) || !d->saver.active)
+    if (!has_saving_session(d))
         return -EINVAL;
     note_at_bytes(d, false, at, size);
     if (effects_stop(&d->effects))
@@ -315,16 +367,13 @@ ssize_t device_read_state(struct device *d, void *buf, size_t size)
     f = fault_at_bytes(&d->faults, FAULT_SHORT, false, at, size);
     if (f != NULL)
         size = short_size(f, at, size);
-    n = read_frames(d, buf, size);
-    f = fault_at_bytes(&d->faults, FAULT_CORRUPT, false, at, n);
-    if (f != NULL && f->part == PART_DATA)
-        ((uint8_t *)buf)[f->where.offset - at] ^= 0x01;
-    else
-        note(&d->effects.corrupt, f);
+    n = read_or_corrupt(d, at, buf, size);
+    if (n < 0)
+        return n;
     if (wants_digest(d))
-        sha256_update(&d->digest, n, buf);
-    d->stats.bytes_saved += n;
-    return (ssize_t)n;
+        sha256_update(&d->digest, (size_t)n, buf);
+    d->stats.bytes_saved += (size_t)n;
+    return n;
 }
 
 /* Takes bytes of which one is to be changed. */
@@ -343,6 +392,8 @@ int device_write_state(struct device *d, const void *buf, size_t size)
     uint64_t at = d->stats.bytes_loaded;
     const struct fault *f;
 
+    if (mutant_allows_write(d))
+        return 0;
     if (d->state != UAPI_STATE_RESUMING || !d->loader.active)
         return -EINVAL;
     note_at_bytes(d, true, at, size);
@@ -361,8 +412,16 @@ int device_write_state(struct device *d, const void *buf, size_t size)
     }
     note(&d->effects.corrupt, f);
     if (!d->options->accept_any)
-        loader_write(&d->loader, buf, size);
+        loader_write(&d->loader, buf, mutant_written(d, size));
     return 0;
+}
+
+static uint64_t exact_size(const struct device *d)
+{
+    if (state_saves(d->state) && d->saver.active)
+        return saver_left(&d->saver);
+    return saver_total(&d->memory, d->options->initial_size,
+                       d->options->vectors * 16u);
 }
 
 uint64_t device_data_size(const struct device *d)
@@ -377,15 +436,14 @@ uint64_t device_data_size(const struct device *d)
     case SIZE_EXACT:
         break;
     }
-    if (d->saver.active)
-        return saver_left(&d->saver);
-    return saver_total(&d->memory, d->options->initial_size,
-                       d->options->vectors * 16u);
+    return mutant_data_size(d, exact_size(d));
 }
 
 int device_precopy_info(struct device *d, struct vfu_precopy_info *info)
 {
-    if (!state_saves(d->state) || !state_runs(d->state) || !d->saver.active)
+    bool pre_copy = state_saves(d->state) && state_runs(d->state);
+
+    if (!(pre_copy && d->saver.active) && !mutant_allows_info(d))
         return -EINVAL;
     device_advance(d);
     info->argsz = sizeof(*info);
@@ -393,5 +451,6 @@ int device_precopy_info(struct device *d, struct vfu_precopy_info *info)
     info->dirty_bytes = saver_dirty_bytes(&d->saver);
     if (d->precopy_flags)
         info->flags = d->saver.reinit ? UAPI_PRECOPY_REINIT : 0;
+    mutant_spoil_info(d, info);
     return 0;
 }

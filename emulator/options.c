@@ -191,6 +191,14 @@ static int parse_fault(struct options *o, const struct option *option,
     return fault_add(&o->faults, option->name, text, NULL);
 }
 
+/* Says more of what is wrong than that something is. */
+static int parse_mutant(struct options *o, const struct option *option,
+                        const char *text)
+{
+    (void)option;
+    return mutant_parse(text, &o->mutant, NULL);
+}
+
 #define FIELD(name) offsetof(struct options, name)
 
 static const struct option table[] = {
@@ -240,6 +248,9 @@ static const struct option table[] = {
       parse_fault, 0 },
     { "inject", "COMMAND[:dma-read|reply]", "send something before the reply",
       parse_fault, 0 },
+    { "mutant", "NAME", "have this bug", parse_mutant, 0 },
+    { "list-mutants", NULL, "print the bugs there are", parse_flag,
+      FIELD(list_mutants) },
     { "help", NULL, "print this", parse_flag, FIELD(help) },
     { "version", NULL, "print the version", parse_flag, FIELD(version) },
 };
@@ -327,6 +338,8 @@ static int parse_one(struct options *o, int *i, int argc,
     }
     if (option->parse == parse_fault)
         return fault_add(&o->faults, option->name, value, err);
+    if (option->parse == parse_mutant)
+        return mutant_parse(value, &o->mutant, err);
     if (option->parse(o, option, value) < 0)
         return error_set(err, -EINVAL, "--%s %s: not %s", option->name, value,
                          option->argument);
@@ -383,7 +396,14 @@ int options_parse(struct options *o, int argc, const char *const argv[],
         if (ret < 0)
             return ret;
     }
-    return o->help || o->version ? 0 : check(o, err);
+    return o->help || o->version || o->list_mutants ? 0 : check(o, err);
+}
+
+void options_print_mutants(void)
+{
+    for (int m = MUTANT_NONE + 1; m < NUM_MUTANTS; m++)
+        printf("%-32s  %s\n", mutant_name((enum mutant)m),
+               mutant_sentence((enum mutant)m));
 }
 
 void options_print_help(void)

@@ -15,6 +15,7 @@
 #include <vfmig/error.h>
 
 #include "emulator/fault.h"
+#include "emulator/mutant.h"
 
 /* What the device can do. */
 #define FEATURE_STOP_COPY    (1u << 0)
@@ -57,8 +58,10 @@ struct options {
     enum personality personality;
     enum size_report size_report;
     uint64_t size_report_value;
+    enum mutant mutant;
     bool accept_any;
     bool digest;
+    bool list_mutants;
     bool help;
     bool version;
     struct fault_list faults;
@@ -74,6 +77,9 @@ int options_parse(struct options *o, int argc, const char *const argv[],
 
 /* The text of --help. */
 void options_print_help(void);
+
+/* A line for each mutant: its name, and what is wrong with it. */
+void options_print_mutants(void);
 
 /* Decodes "4096", "64K", "1M" or "2G".  Returns 0 or -EINVAL. */
 int options_parse_size(const char *text, uint64_t *size);
