@@ -11,6 +11,7 @@ WERROR ?= true
 FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 1000
 FAULTS_MOST ?= 0
+FULL ?=
 JOBS ?= $(shell nproc)
 # Half of a test is waiting for another program.
 TEST_JOBS ?= $(shell expr 2 \* $(JOBS))
@@ -32,7 +33,7 @@ test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 .DEFAULT_GOAL := help
 .PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench \
         format install clean packages-build packages-check packages-lint \
-        packages-lab fuzz-nightly model packages-model interop
+        packages-lab fuzz-nightly model packages-model interop mutants
 
 help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
@@ -47,6 +48,7 @@ help:
 	@echo 'make lab        the same programs on the VFIO devices of a real kernel'
 	@echo 'make lab-shell  a prompt in a guest that has such devices'
 	@echo 'make interop    the real QEMU: on emulated devices, and at the other end'
+	@echo 'make mutants    what vfmig check finds of bugs planted in a device'
 	@echo 'make soak       a thousand migrations, with cancels and kills'
 	@echo 'make bench      our rates over those of plain loops'
 	@echo 'make all        build only'
@@ -71,6 +73,10 @@ demo: all
 soak: all
 	VFMIG_BUILD=$(abspath $(BUILD)) /usr/bin/python3 \
 	    tests/integration/soak.py --rounds $(SOAK_ROUNDS)
+
+# FULL=1: every check on every mutant, not only those that are to find it.
+mutants: all
+	scripts/mutants $(BUILD) --jobs $(JOBS) $(if $(FULL),--full)
 
 bench: all
 	scripts/bench $(BUILD)
