@@ -105,23 +105,27 @@ static int run_no_ranges(struct run *r, struct bench *b)
     return expect_log_works(r, b);
 }
 
-/* Taken or refused, whatever the device has room for. */
+/* Taken or refused, whatever the device has room for; no more than one message
+ * may carry. */
 static int run_many_ranges(struct run *r, struct bench *b)
 {
-    static struct raw_range ranges[MANY];
+    struct raw_range ranges[MANY];
+    size_t count = r->raw->max_write / sizeof(ranges[0]) / 2;
     int ret;
 
-    for (size_t i = 0; i < MANY; i++)
+    if (count > MANY)
+        count = MANY;
+    for (size_t i = 0; i < count; i++)
         ranges[i] =
             (struct raw_range){ BENCH_IOVA + i * 2 * BENCH_PAGE, BENCH_PAGE };
-    ret = raw_log_start(r->raw, BENCH_PAGE, ranges, MANY);
+    ret = raw_log_start(r->raw, BENCH_PAGE, ranges, count);
     if (raw_is_broken(r->raw))
-        return check_fail(r, "a log of %d ranges broke the connection", MANY);
+        return check_fail(r, "a log of %zu ranges broke the connection", count);
     if (ret == 0 && raw_log_stop(r->raw) < 0)
         return check_fail(r,
-                          "a log of %d ranges was begun and cannot be "
+                          "a log of %zu ranges was begun and cannot be "
                           "stopped",
-                          MANY);
+                          count);
     return expect_log_works(r, b);
 }
 
@@ -308,7 +312,7 @@ const struct check checks_log_errors[] = {
       .run = bench_run,
       .arg = &(const struct bench_check){ run_no_ranges, 0 } },
     BAD("log-error-many-ranges", CHECK_MUST,
-        "A log of a thousand ranges is begun or refused" START_RULE, START_LOOK,
+        "A log of many ranges is begun or refused" START_RULE, START_LOOK,
         run_many_ranges, 0),
     BAD("log-error-started-twice", CHECK_MUST,
         "There is one log at a time" START_RULE, START_LOOK, run_started_twice,
