@@ -172,16 +172,32 @@ static int run_large_argsz(struct run *r, const void *arg)
     return 0;
 }
 
-static int run_offers(struct run *r, const void *arg)
+static int run_offers_size(struct run *r, const void *arg)
 {
-    uint32_t need = *(const uint32_t *)arg;
-
-    if ((r->has & need) != 0)
+    (void)arg;
+    if ((r->has & NEEDS_DATA_SIZE) != 0)
         return 0;
-    if (need == NEEDS_DATA_SIZE && !r->raw->has_descriptors)
+    if (!r->raw->has_descriptors)
         return check_found(r, "the server has no MIG_DATA_SIZE, which is not "
                               "in the text of vfio-user: nobody can tell how "
                               "long the device will be stopped");
+    return check_fail(r, "the device does not offer it");
+}
+
+/* Some are reset when asked and do not say so. */
+static int run_resets(struct run *r, const void *arg)
+{
+    struct uapi_device_info info = { .flags = 0 };
+    int ret = raw_device_info(r->raw, &info);
+
+    (void)arg;
+    if (ret < 0)
+        return check_fail(r, "VFIO_DEVICE_GET_INFO gives %s", step_errno(ret));
+    if ((info.flags & UAPI_DEVICE_RESET) != 0)
+        return 0;
+    if ((r->has & NEEDS_RESET) != 0)
+        return check_found(r, "VFIO_DEVICE_FLAGS_RESET is not set, and a reset "
+                              "works all the same");
     return check_fail(r, "the device does not offer it");
 }
 
@@ -224,8 +240,6 @@ static int run_log_complete(struct run *r, const void *arg)
 
 static const uint32_t get_access = GET;
 static const uint32_t set_access = SET;
-static const uint32_t data_size = NEEDS_DATA_SIZE;
-static const uint32_t resettable = NEEDS_RESET;
 
 #define FEATURE_RULE(text) text " (linux/vfio.h, VFIO_DEVICE_FEATURE)"
 #define FEATURE_LOOK                                     \
@@ -303,8 +317,7 @@ const struct check checks_features[] = {
       .rule = "MIG_DATA_SIZE lets a migration predict its downtime "
               "(linux/vfio.h, VFIO_DEVICE_FEATURE_MIG_DATA_SIZE)",
       .look = "migration_get_data_size of the driver's operations",
-      .run = run_offers,
-      .arg = &data_size },
+      .run = run_offers_size },
     { .name = "feature-data-size-in-every-state",
       .severity = CHECK_MUST,
       .rule = "MIG_DATA_SIZE is an estimate that may be asked for in any "
@@ -317,8 +330,7 @@ const struct check checks_features[] = {
       .rule = "A reset is the only way out of ERROR (linux/vfio.h, "
               "VFIO_DEVICE_STATE_ERROR)",
       .look = "VFIO_DEVICE_FLAGS_RESET in the answer to VFIO_DEVICE_GET_INFO",
-      .run = run_offers,
-      .arg = &resettable },
+      .run = run_resets },
     { .name = "feature-log-complete",
       .severity = CHECK_MUST,
       .rule = "DMA logging is START, REPORT and STOP; one without the others "

@@ -161,7 +161,7 @@ static void learn(struct run *r)
     learn_migration(r);
     learn_sizes(r);
     if (raw_device_info(raw, &info) == 0 &&
-        (info.flags & UAPI_DEVICE_RESET) != 0)
+        ((info.flags & UAPI_DEVICE_RESET) != 0 || raw_reset(raw) == 0))
         r->has |= NEEDS_RESET;
     if (raw_probe(raw, UAPI_FEATURE_LOG_START, UAPI_FEATURE_SET) &&
         raw_probe(raw, UAPI_FEATURE_LOG_REPORT, UAPI_FEATURE_GET))

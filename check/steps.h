@@ -34,7 +34,7 @@ int step_expect_state(struct run *r, uint32_t state);
 /* What of the device can be read in the session in STOP_COPY, added to
  * @image, @piece bytes at a time; 0: as many as are good. */
 int step_read_all(struct run *r, struct image *image, size_t piece);
-/* What comes in PRE_COPY until ENOMSG, @max bytes at most. */
+/* What comes in PRE_COPY until ENOMSG or 0, @max bytes at most. */
 int step_read_precopy(struct run *r, struct image *image, size_t max);
 /* Writes @size bytes, @piece at a time; 0: as many as are good. */
 int step_write(struct run *r, const void *data, size_t size, size_t piece);
