@@ -108,6 +108,14 @@ if [ $way = cdev ]; then
         says '"debugfs_state": *"RUNNING"' vfmig list --json
 fi
 
+# The reports are published in docs/reports.
+for ports in 1 2; do
+    make_device "$here" $ports
+    check "vfmig check finds no failure, ports: $ports" \
+        vfmig check -d "vfio:$here" -o "/mnt/check-$way-$ports"
+    cat "/mnt/check-$way-$ports"
+done
+
 # A device has one user at a time.
 make_device "$here" 1
 timeout -k 5 100 "$VFMIG_BUILD/tool/vfmig" receive -d "vfio:$here" \
