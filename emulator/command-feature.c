@@ -306,7 +306,7 @@ static int run(struct connection *c, const struct feature *feature,
     struct vfu_feature head = *f;
     int ret;
 
-    if ((f->flags & SET) != 0) {
+    if ((f->flags & (GET | SET)) == SET) {
         if (size < feature->set_size || size > rp->room - sizeof(*f))
             return -EINVAL;
         /* The reply repeats the request. */

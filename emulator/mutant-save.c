@@ -49,7 +49,6 @@ bool mutant_begins_saving(struct device *d)
         return false;
     case MUTANT_ZERO_IN_THE_MIDDLE:
     case MUTANT_END_NOT_FOR_GOOD:
-    case MUTANT_PRE_COPY_DRY:
         d->spoiled = 0;
         return false;
     default:
@@ -59,14 +58,13 @@ bool mutant_begins_saving(struct device *d)
 
 bool mutant_keeps_session(struct device *d, uint32_t from)
 {
-    bool pre_copy = state_runs(from);
-
     if (mutant_is(d, MUTANT_ABORTED_SAVE_LEFT_OVER)) {
         d->saver.active = false;
         return true;
     }
-    return (mutant_is(d, MUTANT_SESSION_SURVIVES_STOP) && !pre_copy) ||
-           (mutant_is(d, MUTANT_SESSION_SURVIVES_RUNNING) && pre_copy);
+    return mutant_is(d, MUTANT_SESSION_SURVIVES_RUNNING) ||
+           (mutant_is(d, MUTANT_SESSION_SURVIVES_STOP) &&
+            from == UAPI_STATE_STOP_COPY);
 }
 
 bool mutant_allows_read(const struct device *d)
@@ -175,7 +173,6 @@ static ssize_t read_again(struct device *d, void *buf, size_t size)
 static ssize_t read_at_end(struct device *d, void *buf, size_t size)
 {
     if (state_runs(d->state)) {
-        d->spoiled += mutant_is(d, MUTANT_PRE_COPY_DRY);
         if (!mutant_is(d, MUTANT_PRE_COPY_NEVER_DONE))
             return 0;
         d->saver.stage = SAVER_HEADER; /* which may be repeated */
@@ -200,15 +197,12 @@ static ssize_t read_at_end(struct device *d, void *buf, size_t size)
 
 ssize_t mutant_read(struct device *d, void *buf, size_t size)
 {
-    bool runs = state_runs(d->state);
     size_t n;
 
     if (d->state == UAPI_STATE_RESUMING)
         return 0;
     if (mutant_is(d, MUTANT_FIRST_BYTE_LOST) && d->saver.bytes == 0)
         lose(d, 1);
-    if (mutant_is(d, MUTANT_PRE_COPY_DRY) && runs && d->spoiled != 0)
-        return 0;
     if (mutant_is(d, MUTANT_LAST_BYTE_LOST))
         n = read_but_last(d, buf, size);
     else if (mutant_is(d, MUTANT_ZERO_IN_THE_MIDDLE))
