@@ -12,6 +12,9 @@ from vfmig_bridge import (CLIENT, FIRST, SECOND, VFMIG_RUN, bridged,
                           over_bridge, succeeds)
 from vfmig_programs import BUILD, DEADLINE, VFMIG, Device, vfmig
 
+# What the kernel's own sample driver does, and no rule for others.
+OF_A_DRIVER = {"unfinished-load-stays-in-resuming"}
+
 FACTS = sorted(path.stem for path in
                (BUILD.parent / "docs" / "kernel").glob("*.c"))
 if not FACTS:  # a build folder elsewhere
@@ -51,7 +54,8 @@ def test_messages_in_pieces_are_as_good(tmp_path):
         succeeds(over_bridge([it.path], CLIENT, "cdev", FIRST))
 
 
-@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize("fact", [fact for fact in FACTS
+                                  if fact not in OF_A_DRIVER])
 def test_a_fact_of_the_kernel_holds(device, fact):
     succeeds(over_bridge([device.path], BUILD / "docs" / "kernel" / fact,
                          FIRST))
