@@ -102,6 +102,8 @@ static int load(void *opaque, const struct vfm_pci_state *state,
     memcpy(k->intx, state->intx, sizeof(k->intx));
     k->vectors = state->msix_count;
     assert_in_range(k->vectors, 0, 64);
+    if (k->vectors == 0)
+        return 0; /* and there is no table */
     memcpy(k->table, state->msix_table, (size_t)16 * k->vectors);
     memcpy(k->pending, state->msix_pending, (k->vectors + 7) / 8);
     return 0;
