@@ -90,7 +90,7 @@ check: packages-check
 sanitize: packages-check
 	$(call setup,$(BUILD)-sanitize,gcc,$(SANITIZE))
 	ninja -C $(BUILD)-sanitize -j $(JOBS)
-	$(call test,$(BUILD)-sanitize) --timeout-multiplier 4
+	$(call test,$(BUILD)-sanitize) --timeout-multiplier 4 --num-processes $(JOBS)
 
 clang: packages-check packages-lint
 	$(call setup,$(BUILD)-clang,clang,)

@@ -9,11 +9,12 @@
 #include "check/groups.h"
 #include "check/steps.h"
 
-#define GET     UAPI_FEATURE_GET
-#define SET     UAPI_FEATURE_SET
-#define PROBE   UAPI_FEATURE_PROBE
+#define GET          UAPI_FEATURE_GET
+#define SET          UAPI_FEATURE_SET
+#define PROBE        UAPI_FEATURE_PROBE
 
-#define UNKNOWN 0xfff0u
+#define UNKNOWN      0xfff0u
+#define UNKNOWN_FLAG (UINT32_C(1) << 19)
 
 static int run_flags_known(struct run *r, const void *arg)
 {
@@ -306,6 +307,17 @@ const struct check checks_features[] = {
     WRONG("feature-set-of-flags", UAPI_FEATURE_MIGRATION | SET, 0,
           "a SET of MIGRATION, which can only be read",
           "What is not supported is EINVAL"),
+    WRONG("feature-flags-unknown", UAPI_FEATURE_MIGRATION | GET | UNKNOWN_FLAG,
+          0, "a flag that there is not",
+          "Flags other than GET, SET and PROBE are EINVAL"),
+    { .name = "feature-get-of-log-stop",
+      .severity = CHECK_MUST,
+      .rule = FEATURE_RULE("What is not supported is EINVAL"),
+      .look = FEATURE_LOOK,
+      .needs = NEEDS_LOG,
+      .run = run_wrong,
+      .arg = &(const struct wrong){ UAPI_FEATURE_LOG_STOP | GET, 0,
+                                    "a GET of LOG_STOP, which only acts" } },
     { .name = "feature-argsz-large",
       .severity = CHECK_MUST,
       .rule = FEATURE_RULE("argsz is at least what is needed; more is no "

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "check/process.h"
 
@@ -45,9 +46,28 @@ static int read_memory(pid_t pid, uint64_t *bytes)
     return kib == 0 ? -ENOTSUP : 0;
 }
 
+static bool has_sanitizer(pid_t pid)
+{
+    char line[512];
+    char path[64];
+    bool found = false;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%ld/maps", (long)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    while (!found && fgets(line, sizeof(line), file) != NULL)
+        found = strstr(line, "libasan") != NULL ||
+                strstr(line, "libclang_rt.asan") != NULL;
+    fclose(file);
+    return found;
+}
+
 int process_measure(pid_t pid, struct process_usage *usage)
 {
     int ret = count_descriptors(pid, &usage->descriptors);
 
+    usage->hoards = has_sanitizer(pid);
     return ret < 0 ? ret : read_memory(pid, &usage->memory);
 }

@@ -64,6 +64,16 @@ static int run_saved(struct run *r, const void *arg)
     return ret;
 }
 
+/* Who has lost its client is still in the middle of a save. */
+static int run_client_lost(struct run *r, const void *arg)
+{
+    (void)arg;
+    if (mark(r, SEED_A) != 0 || step_go(r, UAPI_STATE_STOP_COPY) != 0 ||
+        step_hang_up(r) != 0 || step_set(r, UAPI_STATE_RUNNING) != 0)
+        return CHECK_OVER;
+    return find(r, SEED_A, "the loss of a client");
+}
+
 static int run_precopy_given_up(struct run *r, const void *arg)
 {
     struct image image = { .data = NULL };
@@ -322,6 +332,13 @@ const struct check checks_registers[] = {
       .needs = NEEDS_DRIVER,
       .run = run_saved,
       .timeout_ms = LONG_MS },
+    { .name = "register-kept-over-a-lost-client",
+      .severity = CHECK_MUST,
+      .rule = "Closing a session, or the connection that has it, leaves the "
+              "device as it is (docs/vfio-user.md, sessions)",
+      .look = "what is reset when the last descriptor, or the client, goes",
+      .needs = NEEDS_DRIVER,
+      .run = run_client_lost },
     { .name = "register-kept-over-PRE_COPY-given-up",
       .severity = CHECK_MUST,
       .rule = STOP_RULE,

@@ -470,8 +470,9 @@ int cmd_proxy(int argc, char **argv)
     int first;
     int code = args_parse(&syntax, argc, argv, &opts, &first);
 
-    if (code == ARGS_GO_ON)
-        code = check_uris(argv + first);
+    if (code != ARGS_GO_ON)
+        return code;
+    code = check_uris(argv + first);
     if (code != EXIT_DONE)
         return code;
     p.to = argv[first + 1];
