@@ -195,7 +195,7 @@ static int count_later(struct run *r, uint64_t *ticks)
 
 static int run_counter_stands(struct run *r, const void *arg)
 {
-    uint64_t first, second;
+    uint64_t first = 0, second = 0;
 
     (void)arg;
     if (step_go(r, UAPI_STATE_STOP) != 0 || count(r, &first) != 0 ||
@@ -210,7 +210,7 @@ static int run_counter_stands(struct run *r, const void *arg)
 
 static int run_counter_goes_on(struct run *r, const void *arg)
 {
-    uint64_t before, stopped, later;
+    uint64_t before = 0, stopped = 0, later = 0;
 
     (void)arg;
     if (count_later(r, &before) != 0 || step_go(r, UAPI_STATE_STOP) != 0 ||
@@ -231,7 +231,7 @@ static int run_counter_goes_on(struct run *r, const void *arg)
 static int run_counter_loaded(struct run *r, const void *arg)
 {
     struct image image = { .data = NULL };
-    uint64_t saved, loaded;
+    uint64_t saved = 0, loaded = 0;
     int ret = CHECK_OVER;
 
     (void)arg;

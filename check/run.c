@@ -262,7 +262,8 @@ int run_checks(struct raw *raw, const struct run_options *options,
     int ret;
 
     *count = 0;
-    *results = calloc(count_all(), sizeof(**results));
+    /* One more: a table may be empty. */
+    *results = calloc(count_all() + 1, sizeof(**results));
     if (*results == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     ret = prepare(&r, err);

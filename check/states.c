@@ -87,7 +87,7 @@ static int run_pair(struct run *r, const void *arg)
 {
     const struct pair *p = arg;
     struct model_path path;
-    int before = r->fd;
+    int before;
     int ret;
 
     if (!model_has((enum vfm_state)p->from, r->migration))

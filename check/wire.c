@@ -218,7 +218,7 @@ ssize_t wire_call(struct wire *w, const struct wire_message *m,
     struct iovec parts[] = { { &h, sizeof(h) },
                              { (void *)(uintptr_t)m->head, m->head_size },
                              { (void *)(uintptr_t)m->data, m->data_size } };
-    struct vfu_header answer;
+    struct vfu_header answer = { 0 };
     ssize_t n;
 
     n = w->fd < 0 ? -ENOTCONN : send_all(w, parts, 3, m->fd, deadline);
