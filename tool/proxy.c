@@ -325,10 +325,12 @@ static int run(struct proxy *p, struct vfm_error *err)
 /* How long @phase took; 0 if it never began. */
 static uint64_t phase_ns(const struct watch *w, enum phase phase)
 {
-    int64_t began =
-        phase == PHASE_SETUP ? w->timeline->began_at : w->phase_at[phase];
+    int64_t began;
 
-    return phase < w->phase ? (uint64_t)(w->phase_at[phase + 1] - began) : 0;
+    if (phase >= w->phase)
+        return 0;
+    began = phase == PHASE_SETUP ? w->timeline->began_at : w->phase_at[phase];
+    return (uint64_t)(w->phase_at[phase + 1] - began);
 }
 
 static void print_summary(const struct proxy *p)
@@ -400,7 +402,6 @@ static int open_timeline(struct proxy *p, struct vfm_error *err)
 
     p->timeline.began_at = clock_now();
     p->timeline.print = !p->opts->json && !p->opts->quiet;
-    p->watch.timeline = &p->timeline;
     if (p->opts->json)
         p->timeline.list = json_array_make();
     if (name == NULL)
@@ -476,6 +477,7 @@ int cmd_proxy(int argc, char **argv)
     if (code != EXIT_DONE)
         return code;
     p.to = argv[first + 1];
+    p.watch.timeline = &p.timeline;
     if (proxy(&p, argv[first], &err) < 0) {
         say_error("proxy: %s", err.message);
         code = EXIT_FAILED;
