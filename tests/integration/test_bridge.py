@@ -184,7 +184,7 @@ def test_sysfs_and_dev_show_the_device_beside_the_machines_own(device):
         cat /sys/bus/pci/devices/{FIRST}/vendor
         cat /sys/bus/pci/drivers/vfio-pci/{FIRST}/class
         readlink /sys/bus/pci/devices/{FIRST}/iommu_group
-        realpath /sys/bus/pci/devices/{FIRST}
+        realpath -m /sys/bus/pci/devices/{FIRST}
         stat -c %F /dev/vfio/5646
         ls /dev/vfio
     """
