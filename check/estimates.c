@@ -9,14 +9,20 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "check/bench.h"
+#include "check/driver.h"
 #include "check/groups.h"
 #include "check/steps.h"
 
-#define ENOUGH ((size_t)256 << 20)
+#define ENOUGH       ((size_t)256 << 20)
 /* An estimate is near if it is within this factor of the truth, or this many
  * bytes. */
-#define FACTOR 2
-#define SLACK  ((uint64_t)1 << 20)
+#define FACTOR       2
+#define SLACK        ((uint64_t)1 << 20)
+
+/* What a device rewrites, in bytes per second, and for how long. */
+#define REWRITE_RATE (UINT64_C(64) << 20)
+#define REWRITE_MS   5
 
 static bool is_near(uint64_t said, uint64_t came)
 {
@@ -226,6 +232,44 @@ static int run_info_true(struct run *r, const void *arg)
     return ret;
 }
 
+static int rewrite(struct run *r, uint64_t rate)
+{
+    int ret = r->driver->rewrite(r->raw, rate);
+
+    return ret < 0 ? bench_driver_failed(r, ret,
+                                         "let the device rewrite its memory")
+                   : 0;
+}
+
+/* All was read; then the device wrote more. */
+static int run_dirty_told(struct run *r, const void *arg)
+{
+    struct uapi_precopy_info info = { .argsz = 0 };
+    struct image image = { .data = NULL };
+    int ret;
+
+    (void)arg;
+    if (r->driver->rewrite == NULL)
+        return check_skip(r, "the driver of %s changes no memory",
+                          r->driver->name);
+    ret = step_go(r, UAPI_STATE_PRE_COPY);
+    if (ret == 0)
+        ret = step_read_precopy(r, &image, ENOUGH);
+    if (ret == 0)
+        ret = rewrite(r, REWRITE_RATE);
+    if (ret == 0) {
+        bench_sleep_ms(REWRITE_MS);
+        ret = rewrite(r, 0);
+    }
+    if (ret == 0)
+        ret = info_now(r, &info);
+    if (ret == 0 && info.initial_bytes + info.dirty_bytes == 0)
+        ret = check_fail(r, "nothing is announced, though the device has "
+                            "rewritten its memory since it was read");
+    image_free(&image);
+    return ret;
+}
+
 static int run_info_part(struct run *r, const void *arg)
 {
     struct uapi_precopy_info before = { .argsz = 0 };
@@ -328,6 +372,13 @@ const struct check checks_estimates[] = {
       .look = INFO_LOOK,
       .needs = NEEDS_PRECOPY_INFO,
       .run = run_info_true },
+    { .name = "estimate-dirty-bytes-are-told",
+      .severity = CHECK_MUST,
+      .rule = INFO_RULE("dirty_bytes tells what has changed and can be read "
+                        "again"),
+      .look = INFO_LOOK,
+      .needs = NEEDS_PRECOPY_INFO | NEEDS_DRIVER,
+      .run = run_dirty_told },
     { .name = "estimate-initial-bytes-follow-the-reads",
       .severity = CHECK_MUST,
       .rule = INFO_RULE("initial_bytes is what is left of the initial data, "

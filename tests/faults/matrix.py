@@ -121,9 +121,9 @@ HARMLESS_AT = {
     ("getnameinfo", "name_address"): "a peer is named for messages only",
     ("lstat64", "remove_socket"): "the socket stays; the next listener "
                                   "replaces it",
-    ("poll", "drive"): "then it looks at once",
+    ("poll", "wait_for_news"): "then it looks at once",
     ("poll", "vfm_migration_run"): "the same",
-    ("ioctl", "kernel_ioctl"): "an estimate that a device does not tell, or "
+    ("ioctl", "ioctl_retry"): "an estimate that a device does not tell, or "
                                "what goes before it",
     ("pread64", "kernel_access"): "configuration that cannot be read is asked "
                                   "for once more when the device has stopped",
@@ -143,7 +143,7 @@ HARMLESS_AT = {
     ("calloc", "allocate"): "configuration that cannot be read is asked for "
                             "once more when the device has stopped",
     ("malloc", "send_region_read"): "the same",
-    ("malloc", "build_record"): "the same",
+    ("malloc", "pci_state_encode"): "the same",
     ("malloc", "_IO_file_doallocate"): "unbuffered output",
 }
 
