@@ -126,13 +126,14 @@ def test_a_cancelled_migration_ends_at_both_sides(tmp_path):
         with proxy(socket_name(tmp_path, "here"),
                    socket_name(tmp_path, "there")) as run:
             source.do("migrate", uri=run.uri)
-            while source.status() not in ("active", "setup"):
+            while source.status() in ("none", "setup"):
                 pass
             source.do("migrate_cancel")
             assert source.end_of_migration() in ("cancelled", "failed")
             assert target.end_of_migration() == "failed"
             run.finish().exits(1)
-    assert "the stream ends" in run.stderr
+    # Either is seen first.
+    assert "the stream ends" in run.stderr or "hung up" in run.stderr
 
 
 def test_a_target_that_is_another_machine_is_seen_to_fail(tmp_path):
