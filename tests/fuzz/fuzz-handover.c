@@ -19,7 +19,7 @@
 
 #include "fake-device.h"
 #include "migration/migration.h"
-#include "model.h"
+#include "check/model.h"
 #include "util/bytes.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
