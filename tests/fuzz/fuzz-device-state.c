@@ -102,17 +102,21 @@ static struct frame *own(struct frame *f)
     return f;
 }
 
-/* A payload may shrink to nothing, and grow a little beyond what it was. */
+/*
+ * A payload may shrink to nothing, or be said to be longer than it is.  How
+ * long it is, its frame no longer tells when an edit before this one lied.
+ */
 static void set_length(struct frame *f, uint32_t value)
 {
+    size_t length = f->size - STREAM_OVERHEAD;
     struct stream_frame head;
 
     memcpy(&head, f->bytes, sizeof(head));
-    if (value < head.length) {
+    if (value < length) {
         head.length = value;
         f->size = STREAM_OVERHEAD + value;
     } else {
-        head.length += value; /* which is a lie */
+        head.length += value;
     }
     memcpy(f->bytes, &head, sizeof(head));
 }
