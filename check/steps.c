@@ -217,15 +217,20 @@ int step_load(struct run *r, const struct image *image)
 int step_have_image(struct run *r)
 {
     struct image image = { .data = NULL };
+    int ret;
 
     if (r->image.size > 0)
         return 0;
-    if (step_save(r, &image) != 0 || step_go(r, UAPI_STATE_RUNNING) != 0) {
+    ret = step_save(r, &image);
+    if (ret == 0 && image.size == 0)
+        ret = check_fail(r, "the state has 0 bytes");
+    if (ret == 0)
+        ret = step_go(r, UAPI_STATE_RUNNING);
+    if (ret == 0)
+        r->image = image;
+    else
         image_free(&image);
-        return CHECK_OVER;
-    }
-    r->image = image;
-    return 0;
+    return ret;
 }
 
 int step_hang_up(struct run *r)

@@ -48,8 +48,8 @@ int step_load_open(struct run *r, const struct image *image);
 /* Closes the session's descriptor, or where there is none the connection, and
  * opens another: what a client that dies does. */
 int step_hang_up(struct run *r);
-/* A state that this device once had, in r->image; saved once.  Moves the
- * device to RUNNING if it must be saved. */
+/* A state that this device once had, in r->image: not empty.  Saved once; moves
+ * the device to RUNNING then. */
 int step_have_image(struct run *r);
 
 #endif

@@ -82,6 +82,7 @@ FAULTS = [
     ("--corrupt", "read@100000,count=0", "session-closed-at-the-end"),
     ("--corrupt", "write@100000,count=0", "piece-writes-of-4K"),
     ("--short", "read@100000,count=0", "precopy-all-read"),
+    ("--short", "read@0:0,count=0", "refusal-cut-anywhere"),
     ("--fail", "MIG_DATA_READ,count=0", "session-gives-a-state"),
     ("--fail", "MIG_DATA_WRITE,count=0", "piece-writes-of-1-byte"),
     ("--fail", "MIG_GET_PRECOPY_INFO,count=0", "estimate-info-in-PRE_COPY"),
