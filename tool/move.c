@@ -181,15 +181,6 @@ static int open_join(struct run *run, const char *uri,
                      &run->channel, err);
 }
 
-/* Scripts wait for this line, so it leaves at once. */
-static void say_listening(const struct run *run, const char *address)
-{
-    FILE *out = run->move->options.json ? stderr : stdout;
-
-    fprintf(out, "listening on %s\n", address);
-    fflush(out);
-}
-
 static int accept_peer(struct run *run, const char *uri,
                        const struct vfm_channel_options *options,
                        struct vfm_error *err)
@@ -202,7 +193,12 @@ static int accept_peer(struct run *run, const char *uri,
         return ret;
 
     if (vfm_listener_fd(listener) >= 0)
-        say_listening(run, vfm_listener_address(listener));
+        ret = say_listening(run->move->options.json ? stderr : stdout,
+                            vfm_listener_address(listener), err);
+    if (ret < 0) {
+        vfm_listener_close(listener);
+        return ret;
+    }
     if (needs_pump(run->move))
         return open_pump(run, listener, err);
     ret = vfm_listener_accept(listener, &run->channel, err);

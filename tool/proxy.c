@@ -176,10 +176,8 @@ static int open_listener(struct proxy *p, const char *uri,
     p->listening = true;
     if (vfm_listener_fd(p->listener) < 0)
         return 0;
-    fprintf(p->opts->json ? stderr : stdout, "listening on %s\n",
-            vfm_listener_address(p->listener));
-    fflush(p->opts->json ? stderr : stdout);
-    return 0;
+    return say_listening(p->opts->json ? stderr : stdout,
+                         vfm_listener_address(p->listener), err);
 }
 
 /* The order of the connections is kept: a QEMU may take the first one for the

@@ -6,12 +6,16 @@
  * When to say them is the commands' business; so is clearing a progress bar
  * that stands in the way.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
+#include <string.h>
 
 #include "cmd.h"
 #include "say.h"
+#include "util/error.h"
 
 /* Longer than the library's longest sentence and a path beside it. */
 #define LINE_MAX_BYTES 8192
@@ -68,6 +72,20 @@ int say_usage(const char *command, const char *fmt, ...)
     say_line(before, fmt, ap, after);
     va_end(ap);
     return EXIT_USAGE;
+}
+
+int say_listening(FILE *out, const char *address, struct vfm_error *err)
+{
+    int code;
+
+    if (fprintf(out, "listening on %s\n", address) >= 0 && fflush(out) == 0)
+        return 0;
+    code = -errno;
+    /* It is said once: the end of the program finds nothing left to write. */
+    __fpurge(out);
+    clearerr(out);
+    return error_set(err, code, "%s: cannot tell anybody to come: %s", address,
+                     strerror(-code));
 }
 
 const char *say_bytes(char buf[QUANTITY_MAX], uint64_t bytes)

@@ -4,6 +4,9 @@
 #define VFM_TOOL_SAY_H
 
 #include <stdint.h>
+#include <stdio.h>
+
+#include <vfmig/error.h>
 
 /*
  * What the tool says on standard error: one line each, "vfmig: " first, with
@@ -16,6 +19,10 @@ __attribute__((format(printf, 1, 2))) void say_warning(const char *fmt, ...);
  * EXIT_USAGE. */
 __attribute__((format(printf, 2, 3))) int say_usage(const char *command,
                                                     const char *fmt, ...);
+
+/* Says on @out where somebody is waited for.  Scripts wait for this line: it
+ * leaves at once, and if it cannot nobody would come. */
+int say_listening(FILE *out, const char *address, struct vfm_error *err);
 
 /* Room for a quantity in words. */
 #define QUANTITY_MAX 32

@@ -3,6 +3,7 @@
 """vfmig: every exit status, the summary, and reports that cannot be written."""
 import os
 import re
+import resource
 import signal
 
 import pytest
@@ -90,6 +91,23 @@ def test_a_full_standard_output_is_noticed_before_anything_is_touched(tmp_path):
         assert "standard output" in run.error()
         assert "No space left" in run.error()
         assert not (tmp_path / "state").exists()
+
+
+def let_no_file_grow():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+@pytest.mark.parametrize("words", [["receive", "-q", "-d", "DEVICE", "unix:a"],
+                                   ["proxy", "unix:a", "unix:b"]])
+def test_who_cannot_say_where_he_listens_does_not_wait(words, tmp_path):
+    with Device(tmp_path) as device, open(tmp_path / "out", "wb") as out:
+        words = [device.word if w == "DEVICE" else w for w in words]
+        run = vfmig(*words, stdout=out, cwd=tmp_path,
+                    preexec_fn=let_no_file_grow).exits(1)
+        assert "cannot tell anybody to come: File too large" in run.error()
+        assert len(run.stderr.splitlines()) == 1
+        assert device.state() == "RUNNING"
 
 
 @pytest.mark.parametrize("words", [["--version"], ["--help"],
