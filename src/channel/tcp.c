@@ -33,6 +33,20 @@ static void send_at_once(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+/* What getaddrinfo() and getnameinfo() return, as an error of ours. */
+static int code_of(int gai)
+{
+    return gai == EAI_MEMORY ? -ENOMEM : -ENXIO;
+}
+
+/* The C library's name for it says less than the number of its reason. */
+static const char *reason_of(int gai)
+{
+    return gai == EAI_MEMORY   ? strerror(ENOMEM)
+           : gai == EAI_SYSTEM ? strerror(errno)
+                               : gai_strerror(gai);
+}
+
 static int look_up(const struct address *addr, const char *uri, int flags,
                    struct addrinfo **listp, struct vfm_error *err)
 {
@@ -49,10 +63,8 @@ static int look_up(const struct address *addr, const char *uri, int flags,
                       listp);
     if (ret == 0)
         return 0;
-    return error_set(err, ret == EAI_MEMORY ? -ENOMEM : -ENXIO,
-                     "%.*s: no address for host %s: %s", ADDRESS_SHOWN, uri,
-                     addr->host,
-                     ret == EAI_SYSTEM ? strerror(errno) : gai_strerror(ret));
+    return error_set(err, code_of(ret), "%.*s: no address for host %s: %s",
+                     ADDRESS_SHOWN, uri, addr->host, reason_of(ret));
 }
 
 static int new_socket(const struct addrinfo *ai)
@@ -210,8 +222,8 @@ static int tcp_listen(struct vfm_listener *lis, struct vfm_error *err)
                          strerror(errno));
     ret = name_address(name, (struct sockaddr *)&bound, len);
     if (ret != 0)
-        return error_set(err, ret == EAI_MEMORY ? -ENOMEM : -ENXIO,
-                         "%s: no address: %s", lis->uri, gai_strerror(ret));
+        return error_set(err, code_of(ret), "%s: no address: %s", lis->uri,
+                         reason_of(ret));
     lis->address = strdup(name);
     return lis->address != NULL
                ? 0

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,6 +329,36 @@ static void a_living_listener_is_neither_replaced_nor_disturbed(void **state)
     vfm_listener_close(lis);
 }
 
+/* What getaddrinfo() returns next, instead of looking; 0: it looks. */
+static int look_up_fails;
+
+int __wrap_getaddrinfo(const char *host, const char *port,
+                       const struct addrinfo *hints, struct addrinfo **list);
+int __real_getaddrinfo(const char *host, const char *port,
+                       const struct addrinfo *hints, struct addrinfo **list);
+
+int __wrap_getaddrinfo(const char *host, const char *port,
+                       const struct addrinfo *hints, struct addrinfo **list)
+{
+    int ret = look_up_fails;
+
+    look_up_fails = 0;
+    return ret != 0 ? ret : __real_getaddrinfo(host, port, hints, list);
+}
+
+static void a_look_up_that_fails_says_why(void **state)
+{
+    (void)state;
+    look_up_fails = EAI_MEMORY;
+    expect_refused("tcp:127.0.0.1:1", -ENOMEM,
+                   "no address for host 127.0.0.1: Cannot allocate memory");
+    look_up_fails = EAI_SYSTEM;
+    errno = EMFILE;
+    expect_refused("tcp:127.0.0.1:1", -ENXIO, "Too many open files");
+    look_up_fails = EAI_NONAME;
+    expect_refused("tcp:127.0.0.1:1", -ENXIO, "Name or service not known");
+}
+
 static void a_tcp_port_that_is_taken_is_refused(void **state)
 {
     struct vfm_listener *lis = listen_at("tcp:127.0.0.1:0", LIMIT_MS);
@@ -472,6 +503,7 @@ int main(void)
         CHANNEL_TEST(a_sender_that_is_early_waits_for_the_receiver),
         CHANNEL_TEST(a_dead_listeners_socket_is_taken_over),
         CHANNEL_TEST(a_living_listener_is_neither_replaced_nor_disturbed),
+        CHANNEL_TEST(a_look_up_that_fails_says_why),
         CHANNEL_TEST(a_tcp_port_that_is_taken_is_refused),
         CHANNEL_TEST(nothing_but_a_socket_is_removed),
         CHANNEL_TEST(a_path_that_somebody_took_over_stays),
