@@ -6,11 +6,15 @@ A device is made new for each run by a reset and a word of its own in its
 registers, and asked by its report and its registers who owns what afterwards.
 """
 import functools
+import itertools
 import os
 import re
+import select
+import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -93,12 +97,48 @@ class Look:
                 f"{self.counter}")
 
 
+# Set for a tool, and so for all that it starts, whatever its process group.
+TAG = "VFMIG_FAULTS_RUN"
+
+
+def tagged(tag):
+    """The processes that have the tag: what was started for one run."""
+    line = f"{TAG}={tag}\0".encode()
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as f:
+                if line in f.read():
+                    found.append(int(name))
+        except OSError:
+            pass
+    return found
+
+
+def wait_for_end(pid):
+    """Of a process that is not our child; its run's deadline ends it."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([fd], [], [], 2 * DEADLINE)
+    finally:
+        os.close(fd)
+
+
 class Tool:
-    """A run of vfmig; `plan` is what fails in it, "" if it is only counted."""
+    """A run of vfmig; `plan` is what fails in it, "" if it is only counted.
+
+    When its deadline has passed it is killed with all that it started, so that
+    whoever waits for it, or for the end of what it writes, waits no longer."""
+
+    numbers = itertools.count()
 
     def __init__(self, *words, plan=None, log=None, stdin=None, stdout=None,
                  program=VFMIG, fds=(), waits=False):
-        env = dict(os.environ, LC_ALL="C")
+        self.tag = f"{os.getpid()}.{next(self.numbers)}"
+        env = dict(os.environ, LC_ALL="C", **{TAG: self.tag})
         self.log = log
         if plan is not None:
             log.unlink(missing_ok=True)
@@ -116,18 +156,29 @@ class Tool:
             stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE,
             pass_fds=fds)
         self.hung = False
+        self.watch = threading.Timer(DEADLINE, self.end)
+        self.watch.daemon = True
+        self.watch.start()
+
+    def end(self):
+        """It hangs, or what it started does."""
+        self.hung = True
+        for pid in tagged(self.tag):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def line(self):
         """Its first line on standard output; "" if it ends without."""
         return self.process.stdout.readline().decode()
 
     def finish(self):
-        try:
-            self.out, err = self.process.communicate(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.hung = True
-            self.process.kill()
-            self.out, err = self.process.communicate()
+        """Waits for it and, if it started others, for these."""
+        self.out, err = self.process.communicate(timeout=2 * DEADLINE)
+        for pid in tagged(self.tag):
+            wait_for_end(pid)
+        self.watch.cancel()
         self.err = err.decode(errors="replace")
         self.code = self.process.returncode
         return self
@@ -208,6 +259,7 @@ def dismiss(uri):
     try:
         if kind == "unix":
             s = socket.socket(socket.AF_UNIX)
+            s.settimeout(1)
             s.connect(address)
         else:
             host, _, port = address.rpartition(":")

@@ -162,8 +162,8 @@ KEPT = {
     ("descriptor", "open64"): "in the place of a standard descriptor",
 }
 
-# What getaddrinfo() says of a number.
-GAI = {-10: "Memory allocation failure"}
+# What the numbers of getaddrinfo() mean.
+GAI = {-10: "ENOMEM"}
 
 
 def number(way):
@@ -182,9 +182,7 @@ class Point:
         return f"{self.function}:{self.nth}:{number(self.way)}"
 
     def text(self):
-        if isinstance(self.way, int):
-            return GAI[self.way]
-        return os.strerror(getattr(errno, self.way))
+        return os.strerror(getattr(errno, GAI.get(self.way, self.way)))
 
     def is_said(self, line):
         return self.text() in line or \
@@ -266,6 +264,12 @@ def choose(count, most):
                    *range(count - ends + 1, count + 1)})
 
 
+# What the devices do, or those who ask them, when a run has broken them: the next
+# run gets others.
+BROKEN = (AssertionError, OSError, subprocess.TimeoutExpired,
+          bench.vfio_user.Closed, bench.vfio_user.Refused)
+
+
 class Worker(threading.Thread):
     """Devices of its own, and runs until there are no more points."""
 
@@ -287,7 +291,12 @@ class Worker(threading.Thread):
                     if scenario is not None:
                         scenario.close()
                     scenario = cls(self.folder)
-                self.matrix.once(scenario, point)
+                try:
+                    self.matrix.once(scenario, point)
+                except BROKEN as e:
+                    self.matrix.give_up(scenario, point, e)
+                    scenario.close()
+                    scenario = None
         except BaseException as e:
             self.trouble = e
             self.matrix.stop = True
@@ -357,13 +366,22 @@ class Matrix:
             if v.wrong:
                 self.complain(scenario, point, v, told)
 
+    def give_up(self, scenario, point, trouble):
+        v = Verdict()
+        v.must(False, f"the devices or the tools are gone: {trouble!r}")
+        with self.lock:
+            row = self.rows[scenario.name, point.function]
+            row["runs"] += 1
+            row["WRONG"] += 1
+            self.complain(scenario, point, v, bench.Told(scenario.log))
+
     def complain(self, scenario, point, v, told):
         place = bench.place(told.struck, scenario.victim.words[0]) \
-            if told.struck else "-"
+            if told.struck and scenario.victim else "-"
         self.wrong.append((scenario.name, point, v.wrong, place))
         print(f"WRONG {scenario.name} {point} at {place}: "
               f"{'; '.join(v.wrong)}")
-        if not self.options.quiet:
+        if not self.options.quiet and scenario.victim:
             print("    " + scenario.story().replace("\n", "\n    "))
         sys.stdout.flush()
 

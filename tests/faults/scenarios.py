@@ -8,7 +8,7 @@ that is to meet the fault, and returns what there is to judge.
 import os
 import shutil
 
-from bench import HERE_SEED, KERNEL, THERE_SEED, Side, Tool, dismiss
+from bench import DEADLINE, HERE_SEED, KERNEL, THERE_SEED, Side, Tool, dismiss
 
 FEATURES = {
     "all": "stop-copy,pre-copy,p2p,data-size,precopy-info",
@@ -74,6 +74,7 @@ class Scenario:
                 for w in ("-d", f"{s.word},id=nic{i}")]
 
     def run(self, plan):
+        self.victim = self.other = None
         self.prepare()
         self.before()
         self.tools(plan)
@@ -246,7 +247,7 @@ class SavePipe(Save):
                                plan=plan, log=self.log, stdout=reader.stdin)
             reader.stdin.close()
             self.victim.finish()
-            reader.wait()
+            reader.wait(DEADLINE)
 
     def left(self):
         """What the reader got is its own, half a state or a whole one."""
@@ -299,7 +300,7 @@ class LoadPipe(Load):
                            plan=plan, log=self.log, stdin=writer.stdout)
         writer.stdout.close()
         self.victim.finish()
-        writer.wait()
+        writer.wait(DEADLINE)
 
 
 class Move(Scenario):

@@ -127,6 +127,7 @@ class Client:
             self.socket = address
         else:
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.settimeout(DEADLINE)
             self.socket.connect(address)
         self.socket.settimeout(DEADLINE)
         self.twin = None
