@@ -58,7 +58,8 @@ typedef int vfm_vfio_each_fn(void *opaque, const struct vfm_vfio_entry *entry);
  * Calls @each for every device of this machine that is bound to a VFIO driver,
  * PCI functions first, by address.  None is opened.
  *
- * Returns 0, what @each returned, or -ENOMEM.
+ * Returns 0, what @each returned, or a negative errno value if sysfs could not
+ * be read to the end: those told of are there all the same.
  */
 int vfm_vfio_each(vfm_vfio_each_fn *each, void *opaque, struct vfm_error *err);
 

@@ -10,8 +10,9 @@
 #include "backend/vfio/kernel.h"
 #include "util/error.h"
 
-/* What the kernel's debugfs says of its state; empty if nothing. */
-static void read_debugfs(const struct kernel_address *a, char *text, int size)
+/* What the kernel's debugfs says of its state; empty if nothing, or nothing to
+ * us. */
+static int read_debugfs(const struct kernel_address *a, char *text, int size)
 {
     char path[512];
     FILE *file;
@@ -22,22 +23,32 @@ static void read_debugfs(const struct kernel_address *a, char *text, int size)
              a->name);
     file = fopen(path, "re");
     if (file == NULL)
-        return;
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno
+                                                                     : 0;
     if (fgets(text, size, file) != NULL)
         text[strcspn(text, "\n")] = '\0';
     fclose(file);
+    return 0;
 }
 
 static int tell(const char *root, const char *name, vfm_vfio_each_fn *each,
-                void *opaque)
+                void *opaque, struct vfm_error *err)
 {
     struct kernel_address a;
     char state[64];
     struct vfm_vfio_entry entry;
+    struct vfm_error why = { 0 };
+    int ret = address_find(root, name, &a, &why);
 
-    if (address_find(root, name, &a, NULL) < 0 || !address_is_vfio(&a))
+    /* A device that is gone by now, or something that is none. */
+    if (ret == -ENODEV || ret == -EINVAL || (ret == 0 && !address_is_vfio(&a)))
         return 0;
-    read_debugfs(&a, state, sizeof(state));
+    if (ret < 0)
+        return error_set(err, ret, "%s", why.message);
+    ret = read_debugfs(&a, state, sizeof(state));
+    if (ret < 0)
+        return error_set(err, ret, "%s: cannot read its debugfs: %s", a.name,
+                         strerror(-ret));
     entry = (struct vfm_vfio_entry){
         .address = a.name,
         .driver = a.driver,
@@ -51,7 +62,8 @@ static int tell(const char *root, const char *name, vfm_vfio_each_fn *each,
 }
 
 static int each_on_bus(const char *root, const char *bus,
-                       vfm_vfio_each_fn *each, void *opaque)
+                       vfm_vfio_each_fn *each, void *opaque,
+                       struct vfm_error *err)
 {
     struct dirent **names;
     char path[512];
@@ -60,10 +72,13 @@ static int each_on_bus(const char *root, const char *bus,
 
     snprintf(path, sizeof(path), "%.300s/sys/bus/%s/devices", root, bus);
     count = address_scan(path, &names);
+    if (count == -ENOENT || count == -ENOTDIR)
+        return 0; /* no such bus: no device */
     if (count < 0)
-        return count == -ENOMEM ? count : 0; /* no such bus: no device */
+        return error_set(err, count, "cannot list VFIO devices: %s: %s", path,
+                         strerror(-count));
     for (int i = 0; ret == 0 && i < count; i++)
-        ret = tell(root, names[i]->d_name, each, opaque);
+        ret = tell(root, names[i]->d_name, each, opaque, err);
     address_free_names(names, count);
     return ret;
 }
@@ -71,13 +86,9 @@ static int each_on_bus(const char *root, const char *bus,
 int kernel_each(const char *root, vfm_vfio_each_fn *each, void *opaque,
                 struct vfm_error *err)
 {
-    int ret = each_on_bus(root, "pci", each, opaque);
+    int ret = each_on_bus(root, "pci", each, opaque, err);
 
-    if (ret == 0)
-        ret = each_on_bus(root, "mdev", each, opaque);
-    if (ret == -ENOMEM)
-        error_set(err, ret, "cannot list VFIO devices: out of memory");
-    return ret;
+    return ret != 0 ? ret : each_on_bus(root, "mdev", each, opaque, err);
 }
 
 int vfm_vfio_each(vfm_vfio_each_fn *each, void *opaque, struct vfm_error *err)

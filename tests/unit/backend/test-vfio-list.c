@@ -117,6 +117,30 @@ static void an_answer_ends_the_walk(void **state)
     assert_string_equal(told, DISK " vfio-pci 7 \n");
 }
 
+static void fails(int code, const char *why)
+{
+    struct vfm_error err = { 0 };
+
+    assert_int_equal(kernel_each(sysfs_root, note, NULL, &err), code);
+    if (strstr(err.message, why) == NULL)
+        fail_msg("'%s' is not in '%s'", why, err.message);
+}
+
+/* Errors that a privileged user gets, too: links that lead nowhere but to
+ * themselves. */
+static void what_cannot_be_read_is_an_error_and_not_left_out(void **state)
+{
+    (void)state;
+    sysfs_make_device("pci", NIC, "vfio-pci");
+    sysfs_make_link("sys/bus/pci/devices/" DISK, DISK);
+    fails(-ELOOP, DISK ": cannot find out what it is: Too many levels");
+    sysfs_make_link("sys/bus/mdev/devices", "devices");
+    assert_int_equal(unlink(sysfs_at("sys/bus/pci/devices/" DISK)), 0);
+    told[0] = '\0';
+    fails(-ELOOP, "cannot list VFIO devices");
+    assert_string_equal(told, NIC " vfio-pci 7 \n");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -128,6 +152,7 @@ int main(void)
         TEST(without_iommufd_it_is_opened_by_its_group),
         TEST(what_debugfs_says_is_told),
         TEST(an_answer_ends_the_walk),
+        TEST(what_cannot_be_read_is_an_error_and_not_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
