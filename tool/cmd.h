@@ -14,6 +14,7 @@ enum exit_code {
     EXIT_DONE = 0,
     EXIT_FAILED = 1, /* and the device is where it was */
     EXIT_USAGE = 2,
+    EXIT_TROUBLE = 2,     /* compare: it cannot be told whether they differ */
     EXIT_LOST = 3,        /* and the device had to be reset */
     EXIT_HANDED_OVER = 4, /* given away, not confirmed */
     EXIT_ADVICE = 5,      /* check: no must was broken, a should was */

@@ -23,7 +23,6 @@
 /* This command's exit codes, as those of cmp(1). */
 #define EXIT_EQUAL     0
 #define EXIT_DIFFERENT 1
-#define EXIT_TROUBLE   2
 
 #define CHUNK_BYTES    ((size_t)32 << 10)
 

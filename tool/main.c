@@ -21,24 +21,25 @@ struct command {
     const char *name;
     const char *summary;
     int (*run)(int argc, char **argv);
+    int failed; /* its exit status of an error, if it has its own */
 };
 
 static const struct command commands[] = {
-    { "list", "show the VFIO devices of this machine", cmd_list },
+    { "list", "show the VFIO devices of this machine", cmd_list, 0 },
     { "probe", "say what a device can do and whether it can be migrated",
-      cmd_probe },
-    { "save", "write the state of devices to a file", cmd_save },
-    { "load", "load the state of devices from a file", cmd_load },
-    { "send", "move devices to another vfmig or a QEMU", cmd_send },
-    { "receive", "take devices from another vfmig or a QEMU", cmd_receive },
-    { "inspect", "show what is in a migration stream", cmd_inspect },
+      cmd_probe, 0 },
+    { "save", "write the state of devices to a file", cmd_save, 0 },
+    { "load", "load the state of devices from a file", cmd_load, 0 },
+    { "send", "move devices to another vfmig or a QEMU", cmd_send, 0 },
+    { "receive", "take devices from another vfmig or a QEMU", cmd_receive, 0 },
+    { "inspect", "show what is in a migration stream", cmd_inspect, 0 },
     { "compare", "find the first difference of two streams or states",
-      cmd_compare },
-    { "check", "find out whether a device keeps the rules", cmd_check },
-    { "proxy", "stand between two QEMUs, and watch", cmd_proxy },
-    { "splice", "replace the state of a device in a stream", cmd_splice },
-    { "state", "show or set the state a device is in", cmd_state },
-    { NULL, NULL, NULL },
+      cmd_compare, EXIT_TROUBLE },
+    { "check", "find out whether a device keeps the rules", cmd_check, 0 },
+    { "proxy", "stand between two QEMUs, and watch", cmd_proxy, 0 },
+    { "splice", "replace the state of a device in a stream", cmd_splice, 0 },
+    { "state", "show or set the state a device is in", cmd_state, 0 },
+    { NULL, NULL, NULL, 0 },
 };
 
 static const struct command *find_command(const char *name)
@@ -133,7 +134,18 @@ static void ignore_sigpipe(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-static int close_stdout(int code)
+/* What a report that is not whole makes of @code.  A command with statuses of
+ * its own answers by them, and nobody must take half an answer for one. */
+static int spoil(int code, const char *name)
+{
+    const struct command *cmd = name != NULL ? find_command(name) : NULL;
+
+    if (cmd != NULL && cmd->failed != 0)
+        return cmd->failed;
+    return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
+static int close_stdout(int code, const char *name)
 {
     int failed = ferror(stdout);
     const char *why;
@@ -146,12 +158,12 @@ static int close_stdout(int code)
           : json_is_missing() ? "out of memory"
                               : "an earlier write failed";
     say_error("standard output: cannot write all of it: %s", why);
-    return code == EXIT_DONE ? EXIT_FAILED : code;
+    return spoil(code, name);
 }
 
 int main(int argc, char **argv)
 {
     occupy_standard_descriptors();
     ignore_sigpipe();
-    return close_stdout(run(argc, argv));
+    return close_stdout(run(argc, argv), argc > 1 ? argv[1] : NULL);
 }

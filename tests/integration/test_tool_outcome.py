@@ -118,6 +118,15 @@ def test_what_cannot_be_printed_is_an_error(words):
     assert "standard output" in run.error()
 
 
+def test_a_comparison_that_cannot_be_printed_says_nothing(tmp_path):
+    """1 would say that they differ."""
+    (tmp_path / "a").write_bytes(b"state")
+    with open("/dev/full", "wb") as full:
+        run = vfmig("compare", tmp_path / "a", tmp_path / "a",
+                    stdout=full).exits(2)
+    assert "No space left" in run.error()
+
+
 def test_a_report_on_a_full_disk_is_an_error(tmp_path):
     with Device(tmp_path) as device, open("/dev/full", "wb") as full:
         run = vfmig("probe", "-d", device.word, stdout=full).exits(1)
