@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "compare.h"
 #include "stream/format.h"
@@ -207,24 +206,25 @@ static int index_file(struct index *index, uint64_t bytes,
 int index_build(struct index *index, const char *name, struct vfm_error *err)
 {
     uint8_t magic[4];
-    struct stat st;
+    uint64_t size;
     int ret;
 
     *index = (struct index){ 0 };
     ret = piece_file_open(&index->file, name, err);
     if (ret < 0)
         return ret;
-    if (!piece_file_is_regular(&index->file) || fstat(index->file.fd, &st) < 0)
-        return error_set(err, -ESPIPE,
-                         "what is compared must be a regular file");
-    if (st.st_size >= (off_t)sizeof(magic)) {
+    ret = piece_file_size(
+        &index->file, "what is compared must be a regular file", &size, err);
+    if (ret < 0)
+        return ret;
+    if (size >= sizeof(magic)) {
         ret = piece_file_read_at(&index->file, magic, sizeof(magic), 0, err);
         if (ret < 0)
             return ret;
         index->is_stream = get_be32(magic) == STREAM_MAGIC;
     }
     return index->is_stream ? index_stream(index, err)
-                            : index_file(index, (uint64_t)st.st_size, err);
+                            : index_file(index, size, err);
 }
 
 void index_free(struct index *index)

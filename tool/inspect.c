@@ -84,9 +84,10 @@ static int read_main(struct facts *facts, const char *name, bool with_map,
 
     if (ret < 0)
         return ret;
-    if (with_map)
-        map = map_new();
-    ret = read_events(facts, &reader, map, err);
+    if (with_map && (map = map_new()) == NULL)
+        ret = error_set(err, -ENOMEM, "out of memory");
+    if (ret == 0)
+        ret = read_events(facts, &reader, map, err);
     map_free(map);
     stream_reader_close(&reader);
     return ret;

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "splice.h"
 #include "stream/format.h"
@@ -52,7 +51,7 @@ static int split(struct part *part, const char *word, struct vfm_error *err)
     part->path = equals + 1;
     name = malloc(len + sizeof(SUFFIX));
     if (name == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory", part->path);
     memcpy(name, word, len);
     name[len] = '\0';
     if (!has_suffix(name))
@@ -158,9 +157,9 @@ static int take(struct search *s, const struct vfm_stream_event *ev)
         s->part->bytes += ev->len;
         return 0;
     case VFM_STREAM_VMDESCRIPTION:
-        if (s->found != NULL)
-            s->part->text = text_promise(ev->data, ev->len, s->found);
-        return 0;
+        return s->found == NULL
+                   ? 0
+                   : text_promise(ev->data, ev->len, s->found, &s->part->text);
     default:
         return 0;
     }
@@ -229,13 +228,12 @@ static int read_raw(struct part *part, struct vfm_error *err)
 static int read_file(struct part *part, struct vfm_error *err)
 {
     uint8_t magic[4] = { 0 };
-    struct stat st;
-    int ret = 0;
+    uint64_t size;
+    int ret = piece_file_size(&part->file,
+                              "it is read twice, so it must be a regular file",
+                              &size, err);
 
-    if (!piece_file_is_regular(&part->file) || fstat(part->file.fd, &st) < 0)
-        return error_set(err, -ESPIPE,
-                         "it is read twice, so it must be a regular file");
-    if (st.st_size >= (off_t)sizeof(magic))
+    if (ret == 0 && size >= sizeof(magic))
         ret = piece_file_read_at(&part->file, magic, sizeof(magic), 0, err);
     if (ret < 0)
         return ret;

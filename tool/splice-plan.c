@@ -310,11 +310,13 @@ int plan_make(struct plan *plan, const char *name, struct part *parts,
 {
     struct planner p = { plan, parts, num_parts, NULL, 0, 0 };
     struct stream_reader reader;
+    uint64_t size;
     int ret = piece_file_open(&plan->file, name, err);
 
-    if (ret == 0 && !piece_file_is_regular(&plan->file))
-        ret = error_set(err, -ESPIPE,
-                        "it is read twice, so it must be a regular file");
+    if (ret == 0)
+        ret = piece_file_size(&plan->file,
+                              "it is read twice, so it must be a regular file",
+                              &size, err);
     if (ret < 0)
         return ret;
     ret = stream_reader_open(&reader, name, err);

@@ -113,13 +113,15 @@ static int edit_promise(struct text *t, const struct part *part)
                    part->text != NULL ? part->text : plain);
 }
 
-char *text_promise(const char *json, size_t len, const char *section)
+int text_promise(const char *json, size_t len, const char *section,
+                 char **promise)
 {
     const struct text t = { (char *)json, len };
     size_t found;
     const char *at = find_promise(&t, section, &found);
 
-    return at != NULL ? strndup(at, found) : NULL;
+    *promise = at != NULL ? strndup(at, found) : NULL;
+    return at != NULL && *promise == NULL ? -ENOMEM : 0;
 }
 
 int text_edit(const char *json, size_t len, const struct part *parts,

@@ -98,7 +98,8 @@ int text_edit(const char *json, size_t len, const struct part *parts,
               size_t num_parts, char **newp, size_t *new_len,
               struct vfm_error *err);
 /* What @json has about @section in what vfmig adds, from "bytes" on, to be
- * freed; NULL if there is nothing. */
-char *text_promise(const char *json, size_t len, const char *section);
+ * freed; NULL if there is nothing.  Returns 0 or -ENOMEM. */
+int text_promise(const char *json, size_t len, const char *section,
+                 char **promise);
 
 #endif

@@ -56,11 +56,18 @@ int piece_file_fill(struct piece_file *file, struct vfm_error *err)
     return n > 0;
 }
 
-bool piece_file_is_regular(const struct piece_file *file)
+int piece_file_size(const struct piece_file *file, const char *must,
+                    uint64_t *size, struct vfm_error *err)
 {
     struct stat st;
 
-    return fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode);
+    if (fstat(file->fd, &st) < 0)
+        return error_set(err, -errno, "cannot find out what it is: %s",
+                         strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, -ESPIPE, "%s", must);
+    *size = (uint64_t)st.st_size;
+    return 0;
 }
 
 int piece_file_read_at(const struct piece_file *file, void *buf, size_t len,
@@ -156,14 +163,16 @@ int channel_reader_open(struct channel_reader *reader, const char *name,
                         const struct vfm_multifd_options *options,
                         struct vfm_error *err)
 {
+    uint64_t size;
     int ret;
 
     *reader = (struct channel_reader){ 0 };
     ret = piece_file_open(&reader->file, name, err);
-    if (ret == 0 && !piece_file_is_regular(&reader->file))
-        ret = error_set(err, -ESPIPE,
-                        "a channel is read twice, so it must be a regular "
-                        "file");
+    if (ret == 0)
+        ret = piece_file_size(&reader->file,
+                              "a channel is read twice, so it must be a "
+                              "regular file",
+                              &size, err);
     if (ret == 0)
         ret = vfm_multifd_decoder_new(options, &reader->dec, err);
     if (ret < 0)

@@ -35,8 +35,10 @@ void piece_file_close(struct piece_file *file);
 /* Reads the next piece.  Returns 1, 0 at the end, or a negative errno. */
 int piece_file_fill(struct piece_file *file, struct vfm_error *err);
 
-/* True if the file can be read at any offset. */
-bool piece_file_is_regular(const struct piece_file *file);
+/* How long a file is that can be read at any offset.  Returns 0, -ESPIPE and
+ * the sentence @must if it cannot, or a negative errno. */
+int piece_file_size(const struct piece_file *file, const char *must,
+                    uint64_t *size, struct vfm_error *err);
 
 /* Reads exactly @len bytes at @offset.  Returns 0. */
 int piece_file_read_at(const struct piece_file *file, void *buf, size_t len,
