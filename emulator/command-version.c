@@ -9,14 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "emulator/command.h"
 #include "emulator/misbehave.h"
+#include "util/json.h"
 
-/* Levels of the client's JSON, and bytes of ours. */
-#define JSON_DEPTH 8
-#define JSON_MAX   512
+/* Levels and values of the client's JSON, and bytes of ours. */
+#define JSON_DEPTH  8
+#define JSON_VALUES 1024
+#define JSON_MAX    512
 /* Replies to DMA messages on the twin socket. */
 #define TWIN_MESSAGE_MAX \
     (sizeof(struct vfu_header) + sizeof(struct vfu_dma_access) + ENGINE_PIECE)
@@ -34,63 +34,55 @@ struct proposal {
     int64_t migration_page_size; /* of an older protocol; 0: not said */
 };
 
-/* Parses @text, which ends with a NUL at @size - 1; null if it is no
- * object. */
-static struct json_object *parse(const char *text, size_t size)
-{
-    struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
-    struct json_object *root;
+static const struct json_limits json_limits = { .depth = JSON_DEPTH,
+                                                .values = JSON_VALUES };
 
-    if (tok == NULL)
-        return NULL;
-    root = json_tokener_parse_ex(tok, text, (int)size);
-    if (json_tokener_get_error(tok) != json_tokener_success ||
-        !json_object_is_type(root, json_type_object)) {
-        json_object_put(root);
-        root = NULL;
-    }
-    json_tokener_free(tok);
-    return root;
+static const struct json *get(const struct json *o, const char *key)
+{
+    return json_get(o, key, JSON_OBJECT);
 }
 
-static struct json_object *get(struct json_object *o, const char *key)
+/* null is as good as nothing. */
+static bool has(const struct json *o, const char *key)
 {
-    struct json_object *value = NULL;
-
-    if (json_object_is_type(o, json_type_object))
-        json_object_object_get_ex(o, key, &value);
-    return value;
+    return json_has(o, key) && json_get(o, key, JSON_NULL) == NULL;
 }
 
-static uint64_t number(struct json_object *caps, const char *key)
+/* 0 if it is no number. */
+static uint64_t number(const struct json *o, const char *key)
 {
-    return (uint64_t)json_object_get_int64(get(caps, key));
+    const struct json *value = json_get(o, key, JSON_INTEGER);
+
+    return value != NULL ? (uint64_t)value->integer : 0;
 }
 
-static void read_proposal(struct json_object *root, struct proposal *p)
+static bool is_true(const struct json *o, const char *key)
 {
-    struct json_object *caps = get(root, "capabilities");
-    struct json_object *xfer = get(caps, "max_data_xfer_size");
-    struct json_object *twin = get(get(caps, "twin_socket"), "supported");
+    const struct json *value = json_get(o, key, JSON_BOOLEAN);
 
-    p->migration_page_size =
-        json_object_get_int64(get(get(caps, "migration"), "pgsize"));
-    p->max_msg_fds = get(caps, "max_msg_fds") != NULL;
-    p->max_data_xfer_size = xfer != NULL;
-    p->max_dma_maps = get(caps, "max_dma_maps") != NULL;
-    p->pgsizes = get(caps, "pgsizes") != NULL;
+    return value != NULL && value->boolean;
+}
+
+static void read_proposal(const struct json *root, struct proposal *p)
+{
+    const struct json *caps = get(root, "capabilities");
+
+    p->migration_page_size = (int64_t)number(get(caps, "migration"), "pgsize");
+    p->max_msg_fds = has(caps, "max_msg_fds");
+    p->max_data_xfer_size = has(caps, "max_data_xfer_size");
+    p->max_dma_maps = has(caps, "max_dma_maps");
+    p->pgsizes = has(caps, "pgsizes");
     p->limits = (struct personality_limits){
         .max_msg_fds = number(caps, "max_msg_fds"),
         .max_data_xfer_size = number(caps, "max_data_xfer_size"),
         .max_dma_maps = number(caps, "max_dma_maps"),
         .pgsizes = number(caps, "pgsizes"),
     };
-    p->write_multiple = json_object_get_boolean(get(caps, "write_multiple"));
-    p->whole_messages =
-        json_object_get_boolean(get(caps, VFU_CAP_WHOLE_MESSAGES));
-    p->twin_socket = json_object_get_boolean(twin);
-    if (xfer != NULL)
-        p->client_max_xfer = (uint64_t)json_object_get_int64(xfer);
+    p->write_multiple = is_true(caps, "write_multiple");
+    p->whole_messages = is_true(caps, VFU_CAP_WHOLE_MESSAGES);
+    p->twin_socket = is_true(get(caps, "twin_socket"), "supported");
+    if (p->max_data_xfer_size)
+        p->client_max_xfer = number(caps, "max_data_xfer_size");
 }
 
 /* Makes the second socket; returns 0 or a negative errno. */
@@ -153,18 +145,22 @@ static int read_json(const struct request *rq, struct proposal *p)
 {
     const char *text = (const char *)rq->payload + sizeof(struct vfu_version);
     size_t size = rq->size - sizeof(struct vfu_version);
-    struct json_object *root;
+    struct json *root;
+    int ret;
 
     if (size == 0)
         return 0;
     if (text[size - 1] != '\0')
         return -EINVAL;
-    root = parse(text, size);
-    if (root == NULL)
-        return -EINVAL;
-    read_proposal(root, p);
-    json_object_put(root);
-    return 0;
+    ret = json_read(text, size - 1, &json_limits, &root);
+    if (ret < 0)
+        return ret == -ENOMEM ? ret : -EINVAL;
+    if (root->kind != JSON_OBJECT)
+        ret = -EINVAL;
+    else
+        read_proposal(root, p);
+    json_free(root);
+    return ret;
 }
 
 /* That library says what it has, whatever was proposed, and wants the page
@@ -207,6 +203,8 @@ int command_version(struct connection *c, struct request *rq, struct reply *rp)
     } else {
         p.migration_page_size = 0; /* no longer part of the protocol */
     }
+    if (ret == -ENOMEM)
+        return ret;
     if (ret < 0 || p.client_max_xfer == 0 || !personality_accepts(c, &p.limits))
         return -EINVAL;
     if (p.twin_socket) {
