@@ -27,6 +27,7 @@ import vfio_user  # noqa: E402
 
 VFMIG = str(BUILD / "tool" / "vfmig")
 KERNEL = str(BUILD / "tests" / "faults" / "kernel")
+DEVICE = str(BUILD / "emulator" / "vfmig-device")
 FAIL = str(BUILD / "tests" / "faults" / "libfail.so")
 
 # Reached only by what hangs.
@@ -41,13 +42,18 @@ KEYS = (",connect-timeout=2s,command-timeout=2s,state-timeout=2s,"
         "data-timeout=2s")
 
 
+# What the devices do, or those who ask them, when a run has broken them.
+BROKEN = (AssertionError, OSError, subprocess.TimeoutExpired, vfio_user.Closed,
+          vfio_user.Refused)
+
+
 class Side(vfio_user.Device):
     """A device, made new again and again."""
 
-    def __init__(self, folder, name, seed, features, words=()):
+    def __init__(self, folder, name, seed, features, env=None):
         super().__init__(folder, "--size", "128K", "--dirty-size", "64K",
                          "--initial-size", "32K", "--seed", str(seed),
-                         "--features", features, *words, name=name)
+                         "--features", features, name=name, env=env)
         self.seed = seed
         self.word = f"vfio-user:{self.path}{KEYS}"
         self.mark = None
@@ -115,6 +121,21 @@ def tagged(tag):
     return found
 
 
+def preloaded(plan, log):
+    """An environment in which what `plan` says fails; None: nothing does."""
+    env = dict(os.environ, LC_ALL="C")
+    if plan is None:
+        return env
+    log.unlink(missing_ok=True)
+    env.update(LD_PRELOAD=FAIL, FAULT_LOG=str(log))
+    # Where the sanitizer's library comes after ours.
+    env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + \
+        env.get("ASAN_OPTIONS", "")
+    if plan:
+        env["FAULT_PLAN"] = plan
+    return env
+
+
 def wait_for_end(pid):
     """Of a process that is not our child; its run's deadline ends it."""
     try:
@@ -138,18 +159,10 @@ class Tool:
     def __init__(self, *words, plan=None, log=None, stdin=None, stdout=None,
                  program=VFMIG, fds=(), waits=False):
         self.tag = f"{os.getpid()}.{next(self.numbers)}"
-        env = dict(os.environ, LC_ALL="C", **{TAG: self.tag})
+        env = dict(preloaded(plan, log), **{TAG: self.tag})
+        if waits:
+            env["FAULT_WAITS"] = "1"
         self.log = log
-        if plan is not None:
-            log.unlink(missing_ok=True)
-            env.update(LD_PRELOAD=FAIL, FAULT_LOG=str(log))
-            # Where the sanitizer's library comes after ours.
-            env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + \
-                env.get("ASAN_OPTIONS", "")
-            if plan:
-                env["FAULT_PLAN"] = plan
-            if waits:
-                env["FAULT_WAITS"] = "1"
         self.words = [program, *map(str, words)]
         self.process = subprocess.Popen(
             self.words, env=env, stdin=stdin or subprocess.DEVNULL,
@@ -187,10 +200,6 @@ class Tool:
         """Its lines on standard error but for warnings."""
         return [line for line in self.err.splitlines()
                 if not line.startswith("vfmig: warning: ")]
-
-    def told(self):
-        """What the preloaded library told."""
-        return Told(self.log)
 
     def story(self):
         return f"{' '.join(self.words[:3])}...: exit {self.code}" \
@@ -250,6 +259,36 @@ def exported(name, offset):
     """The function of the C library before `offset`, as far as is known."""
     before = [s for at, s in exports(name) if at < offset]
     return f"{before[-1]} in {name}"
+
+
+class Faulty(Side):
+    """A device one of whose calls fails while the switch is on."""
+
+    def __init__(self, folder, name, seed, features, plan):
+        self.log = folder / f"{name}.log"
+        self.switch = folder / f"{name}.switch"
+        self.switch.write_bytes(b"\0")
+        env = dict(preloaded(plan, self.log), FAULT_SWITCH=str(self.switch))
+        super().__init__(folder, name, seed, features, env=env)
+
+    def turn(self, on):
+        # In place: it is mapped.
+        with open(self.switch, "r+b") as f:
+            f.write(b"\1" if on else b"\0")
+
+
+class Gone:
+    """A device whose process has ended holds nothing."""
+
+    state, seed, counter, mark = "gone", 0, 0, 0
+    resets = loads = 0
+    config, runs = b"", False
+
+    def holds(self, _side):
+        return False
+
+    def __repr__(self):
+        return self.state
 
 
 def dismiss(uri):

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -200,6 +201,8 @@ OPENS(timerfd_create, (int clock, int flags), (clock, flags))
 OPENS(memfd_create, (const char *name, unsigned int flags), (name, flags))
 OPENS(pidfd_open, (pid_t pid, unsigned int flags), (pid, flags))
 OPENS(mkostemp64, (char *name, int flags), (name, flags))
+OPENS(mkstemp64, (char *name), (name))
+OPENS(signalfd, (int fd, const sigset_t *set, int flags), (fd, set, flags))
 
 BEGIN(int, pipe2, (int fds[2], int flags), (fds, flags), -1)
 if (ret == 0) {
@@ -319,6 +322,12 @@ PLAIN(int, renameat, (int from_dir, const char *from, int dir, const char *to),
 PLAIN(int, linkat,
       (int from_dir, const char *from, int dir, const char *to, int flags),
       (from_dir, from, dir, to, flags))
+PLAIN(int, ftruncate64, (int fd, int64_t size), (fd, size))
+PLAIN(int, scandir64,
+      (const char *path, struct dirent64 ***names,
+       int (*filter)(const struct dirent64 *),
+       int (*compare)(const struct dirent64 **, const struct dirent64 **)),
+      (path, names, filter, compare))
 PLAIN(int, mkdir, (const char *path, mode_t mode), (path, mode))
 PLAIN(int, fchmod, (int fd, mode_t mode), (fd, mode))
 PLAIN(int64_t, lseek64, (int fd, int64_t at, int whence), (fd, at, whence))

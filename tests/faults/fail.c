@@ -9,6 +9,8 @@
  *               FUNCTION:N:short  it moves one byte
  *   FAULT_WAITS it counts from when the program calls fail_begin(), rather than
  *               from main() on
+ *   FAULT_SWITCH  a file of one byte: it counts while that is not 0, so that a
+ *               program that stays can be asked in between
  *   FAULT_LOG   a file to which lines are appended:
  *               struck FUNCTION N PLACE
  *               count FUNCTION N
@@ -28,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -59,7 +62,8 @@ static struct {
     bool is_short;
 
     int log_fd;
-    bool armed; /* between the constructor and the destructor */
+    bool armed;              /* between the constructor and the destructor */
+    const volatile char *on; /* what the switch says; NULL: there is none */
 } fail = { .log_fd = -1 };
 
 /* ------------------------------------------------ who calls */
@@ -129,7 +133,8 @@ static bool is_counted(const struct fail_point *point, const void *caller)
 {
     const struct module *m = find_module(caller);
 
-    if (m == NULL || !fail.armed || paused)
+    if (m == NULL || !fail.armed || paused ||
+        (fail.on != NULL && *fail.on == 0))
         return false;
     return m->kind == MODULE_OURS || (point->by_libc && m->kind == MODULE_LIBC);
 }
@@ -225,11 +230,23 @@ static void read_plan(const char *plan)
         fail.code = (int)strtol(end + 1, NULL, 10);
 }
 
+static void find_switch(const char *path)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    void *at = (void *)syscall(SYS_mmap, NULL, 1, PROT_READ, MAP_SHARED, fd, 0);
+
+    if (at == MAP_FAILED)
+        abort();
+    fail.on = at;
+    syscall(SYS_close, fd);
+}
+
 /* What the program starts is left alone. */
 __attribute__((constructor)) static void arm(void)
 {
     const char *plan = getenv("FAULT_PLAN");
     const char *log = getenv("FAULT_LOG");
+    const char *on = getenv("FAULT_SWITCH");
 
     dl_iterate_phdr(add_module, NULL);
     if (log != NULL) {
@@ -242,9 +259,12 @@ __attribute__((constructor)) static void arm(void)
     }
     if (plan != NULL)
         read_plan(plan);
+    if (on != NULL)
+        find_switch(on);
     unsetenv("LD_PRELOAD");
     unsetenv("FAULT_PLAN");
     unsetenv("FAULT_LOG");
+    unsetenv("FAULT_SWITCH");
     fail_note_open_fds();
     fail.armed = getenv("FAULT_WAITS") == NULL;
     unsetenv("FAULT_WAITS");

@@ -4,7 +4,7 @@
  * A program that saves a device of the kernel, or loads one, with a kernel of
  * our own behind the system calls; one of them is to fail.
  *
- *   kernel save|load cdev|group FOLDER
+ *   kernel save|load|list cdev|group FOLDER
  *
  * Ends as vfmig does: 0, 1 or 3, and a line for an error.  What then is not
  * true of the device is told in lines that begin with "kernel:".
@@ -31,6 +31,7 @@
 #include "fake-sysfs.h"
 
 #define BDF        "0000:3b:00.2"
+#define UUID       "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 #define STATE_SIZE 3000
 
 static uint8_t state_bytes[STATE_SIZE];
@@ -231,6 +232,37 @@ static void save_first(const char *uri)
     kdev.config[4] = 0;
 }
 
+static int print_entry(void *opaque, const struct vfm_vfio_entry *entry)
+{
+    (void)opaque;
+    printf("%s %s %s %s %d\n", entry->address, entry->driver, entry->cdev,
+           entry->debugfs_state, entry->group);
+    return 0;
+}
+
+/* Two more, of either kind, one of which tells its state. */
+static int list(const char *way)
+{
+    struct vfm_error err = { 0 };
+    int ret;
+
+    find_preloaded();
+    make_device(way);
+    sysfs_make_device("mdev", UUID, "vfio_mdev");
+    sysfs_make_device("pci", "0000:00:1f.0", "mlx5_vfio_pci");
+    sysfs_make_file("sys/kernel/debug/vfio/" BDF "/migration/state",
+                    "RUNNING\n");
+    if (begin != NULL)
+        begin();
+    ret = kernel_each(sysfs_root, print_entry, NULL, &err);
+    if (end != NULL)
+        end();
+    if (ret < 0)
+        fprintf(stderr, "vfmig: %s\n", err.message);
+    sysfs_remove();
+    return ret < 0;
+}
+
 static bool take_words(int argc, char **argv, enum vfm_role *role)
 {
     if (argc != 4)
@@ -248,6 +280,8 @@ int main(int argc, char **argv)
     int code;
     int ret;
 
+    if (argc == 4 && strcmp(argv[1], "list") == 0)
+        return list(argv[2]);
     if (!take_words(argc, argv, &role))
         return 2;
     find_preloaded();

@@ -20,7 +20,11 @@ import threading
 from pathlib import Path
 
 import bench
-from scenarios import SCENARIOS, Verdict
+from commands import COMMANDS
+from scenarios import MOVES, Verdict
+from servers import SERVERS
+
+SCENARIOS = {**MOVES, **COMMANDS, **SERVERS}
 
 # With what a function fails; SHORT: it moves one byte.
 SHORT = "short"
@@ -46,7 +50,7 @@ ERRNOS = {
     "getsockopt": ("ENOBUFS",), "setsockopt": ("ENOBUFS",),
     "getsockname": ("ENOBUFS",), "getaddrinfo": (-10,), "getnameinfo": (-10,),
     "fsync": ("EIO",), "close": ("EIO",), "fflush": ("ENOSPC",),
-    "fclose": ("ENOSPC",), "waitid": ("ECHILD", "EINTR"), "waitpid": ("ECHILD",),
+    "fclose": ("ENOSPC",), "fclose-memory": MEMORY, "waitid": ("ECHILD", "EINTR"), "waitpid": ("ECHILD",),
     "kill": ("EPERM",), "posix_spawn": ("EAGAIN",), "ioctl": ("EIO",),
     "sigaction": ("EINVAL",), "timerfd_settime": ("ECANCELED",),
     "getrandom": ("EAGAIN",), "linkat": ("EDQUOT",), "renameat": ("EIO",),
@@ -59,6 +63,11 @@ ERRNOS = {
     "posix_spawn_file_actions_addclosefrom_np": MEMORY,
     "posix_spawnattr_setflags": ("EINVAL",),
     "sigpending": ("EFAULT",),
+    "fchmod": ("EPERM",), "fdopen": MEMORY, "mkdir": ("EACCES",),
+    "mkostemp64": ("EACCES",), "mkstemp64": ("EACCES",), "rename": ("EIO",),
+    "open_memstream": MEMORY, "scandir64": ("EMFILE",), "lseek64": ("EIO",),
+    "tmpfile64": ("EMFILE",), "signalfd": ("EMFILE",), "ftruncate64": ("EIO",),
+    "strndup": MEMORY, "mremap": MEMORY,
     "malloc": MEMORY, "calloc": MEMORY, "realloc": MEMORY,
     "reallocarray": MEMORY, "aligned_alloc": MEMORY, "strdup": MEMORY,
     "asprintf": MEMORY, "posix_memalign": MEMORY, "mmap64": MEMORY,
@@ -66,7 +75,7 @@ ERRNOS = {
 
 # What the program and the library call besides: cannot fail, or fails only by the
 # caller's mistake, or is one of stdio's, whose failures the end of the program
-# finds (fclose).  What inspect and compare alone call is not reached here.
+# finds (fclose).  What json-c needs for itself is counted where it asks for it.
 CANNOT_FAIL = set("""
     XXH128_canonicalFromHash XXH3_128bits_digest XXH3_128bits_dispatch
     XXH3_128bits_reset XXH3_128bits_update XXH3_128bits_update_dispatch
@@ -75,7 +84,7 @@ CANNOT_FAIL = set("""
     __errno_location __libc_start_main __stack_chk_fail environ
     _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable __gmon_start__
     clock_gettime free freeaddrinfo gai_strerror getenv getopt_long inet_pton isatty
-    memchr memcmp memcpy memmove memset optarg opterr optind optopt
+    __fpurge clearerr memchr memcmp memcpy memmove memset optarg opterr optind optopt
     posix_spawn_file_actions_destroy posix_spawnattr_destroy
     posix_spawnattr_init posix_spawnattr_setsigdefault
     posix_spawnattr_setsigmask pthread_mutex_destroy pthread_mutex_init
@@ -86,7 +95,15 @@ CANNOT_FAIL = set("""
     closedir munmap readdir64 alphasort64 atoi
     ferror fgets fileno fprintf fputc fputs fwrite printf putc putchar puts
     stderr stdin stdout
-    fchmod fdopen mkdir mkostemp64 open_memstream rename scandir64 lseek64
+    raise signal sigprocmask __sigsetjmp siglongjmp strtok_r strtoull memmem
+    __isoc99_sscanf fnmatch getpid nanosleep strerrorname_np
+    json_object_array_add json_object_get_boolean json_object_get_int64
+    json_object_is_type json_object_new_array json_object_new_object
+    json_object_new_string json_object_new_uint64 json_object_object_add
+    json_object_object_get_ex json_object_put json_object_to_json_string_ext
+    json_tokener_free json_tokener_get_error json_tokener_new_ex
+    json_tokener_parse_ex
+    XXH3_64bits_digest XXH3_64bits_reset XXH3_64bits_update_dispatch
     nettle_sha256_digest nettle_sha256_init nettle_sha256_update
     """.split())
 
@@ -134,6 +151,9 @@ HARMLESS_AT = {
     ("fcntl64", "occupy_standard_descriptors"): "one descriptor too many",
     ("fcntl64", "restore_flags"): "somebody else's descriptor stays as it is",
     ("fcntl64", "open_fd"): "it is inherited by what the program starts",
+    ("fchmod", "extract_open"): "only who wrote the file can read it",
+    ("fclose", "extract_abort"): "it was synced, or is thrown away",
+    ("fclose", "read_debugfs"): "it was read only",
     ("openat64", "open_temporary"): "then the file gets a temporary name at "
                                     "once",
     ("epoll_ctl", "watch_fd"): "tried again, and until then it is polled, with "
@@ -146,15 +166,6 @@ HARMLESS_AT = {
     ("malloc", "pci_state_encode"): "the same",
     ("malloc", "_IO_file_doallocate"): "unbuffered output",
 }
-
-# Called by commands that no scenario has: check, proxy, splice, and --rest.
-OTHER_COMMANDS = set("""
-    ftruncate64 mremap nanosleep strndup tmpfile64
-    json_tokener_new_ex json_tokener_parse_ex json_tokener_free
-    json_object_get_boolean json_object_get_int64 json_object_is_type
-    json_object_object_get_ex json_object_put
-    __isoc99_sscanf fnmatch getpid memmem strerrorname_np
-""".split())
 
 # What a process keeps until it ends.
 KEPT = {
@@ -194,12 +205,12 @@ class Point:
 
 def check_imports():
     """Everything that the programs call is known to fail or not to."""
-    for program in bench.VFMIG, str(bench.BUILD / "src" / "libvfmig.so.0"):
+    for program in bench.VFMIG, bench.DEVICE, str(bench.BUILD / "src" / "libvfmig.so.0"):
         out = subprocess.run(["nm", "-D", "--undefined-only", program],
                              capture_output=True, text=True, check=True).stdout
         names = {line.split()[-1].split("@")[0] for line in out.splitlines()}
         unknown = {n for n in names if n not in ERRNOS and
-                   n not in CANNOT_FAIL | OTHER_COMMANDS and not n.startswith(
+                   n not in CANNOT_FAIL and not n.startswith(
                        ("vfm_", "__asan", "__ubsan", "__lsan", "__sanitizer"))}
         if unknown:
             sys.exit(f"{program} calls {', '.join(sorted(unknown))}: can that "
@@ -208,28 +219,34 @@ def check_imports():
 
 def judge(scenario, point, v):
     """All that must be true of a run, whatever the scenario."""
-    tool = scenario.victim
-    told = tool.told()
-    for t in (tool, scenario.other):
-        if t is not None:
-            v.must(not t.hung, "hangs")
-            v.must(t.code >= 0, f"killed by signal {-t.code}")
-            v.must("Sanitizer" not in t.err, "a sanitizer found something")
+    told = scenario.told()
+    for t in scenario.ran():
+        v.must(not t.hung, "hangs")
+        v.must(t.code >= 0, f"killed by signal {-t.code}")
+        v.must("Sanitizer" not in t.err, "a sanitizer found something")
     if told.struck is None:
         v.outcome = "not reached"
-    check_words(tool, point, told, v)
+    if scenario.only_ends:
+        return told
+    if hasattr(scenario, "check_words"):
+        scenario.check_words(point, told, v)
+    else:
+        check_words(scenario, point, told, v)
     for leak in told.leaks:
         v.must(leak[:2] in KEPT or
                leak[0] == "child" and point.function == "waitid",
-               f"leaks {leak[0]} of {leak[1]} at {bench.place(leak[2], tool.words[0])}")
-    v.must(told.ended or tool.code < 0, "ended without its destructors")
+               f"leaks {leak[0]} of {leak[1]} at "
+               f"{bench.place(leak[2], scenario.binary)}")
+    v.must(told.ended or any(t.code < 0 for t in scenario.ran()),
+           "ended without its destructors")
     return told
 
 
-def check_words(tool, point, told, v):
+def check_words(scenario, point, told, v):
+    tool = scenario.victim
     lines = tool.errors()
-    if tool.code == 0:
-        v.must(not lines, "status 0, and an error")
+    if tool.code == scenario.done:
+        v.must(not lines, "done, and an error")
         if told.struck and point.way not in HARMLESS_WAYS:
             v.outcome += ", recovered"
             v.must(is_excused(point, told, tool), "swallowed")
@@ -264,12 +281,6 @@ def choose(count, most):
                    *range(count - ends + 1, count + 1)})
 
 
-# What the devices do, or those who ask them, when a run has broken them: the next
-# run gets others.
-BROKEN = (AssertionError, OSError, subprocess.TimeoutExpired,
-          bench.vfio_user.Closed, bench.vfio_user.Refused)
-
-
 class Worker(threading.Thread):
     """Devices of its own, and runs until there are no more points."""
 
@@ -287,13 +298,13 @@ class Worker(threading.Thread):
                     cls, point = self.matrix.points.get_nowait()
                 except queue.Empty:
                     break
-                if not isinstance(scenario, cls):
+                if type(scenario) is not cls:
                     if scenario is not None:
                         scenario.close()
                     scenario = cls(self.folder)
                 try:
                     self.matrix.once(scenario, point)
-                except BROKEN as e:
+                except bench.BROKEN as e:
                     self.matrix.give_up(scenario, point, e)
                     scenario.close()
                     scenario = None
@@ -315,6 +326,8 @@ class Matrix:
         self.lock = threading.Lock()
         self.rows = collections.defaultdict(collections.Counter)
         self.places = collections.defaultdict(set)
+        self.all_places = set()
+        self.calls = self.scenarios = 0
         self.wrong = []
         self.stop = False
         self.was_interrupted = False
@@ -330,8 +343,8 @@ class Matrix:
             scenario.run("")
             v = Verdict()
             scenario.judge(v)
-            told = scenario.victim.told()
-            if v.wrong or scenario.victim.code != 0:
+            told = scenario.told()
+            if v.wrong or scenario.victim.code != scenario.done:
                 sys.exit(f"{cls.name}: fails without a fault: {v.wrong}\n"
                          f"{scenario.story()}")
             return told.counts
@@ -339,11 +352,13 @@ class Matrix:
             scenario.close()
 
     def plan(self, cls, counts):
+        self.scenarios += 1
         for function, count in sorted(counts.items()):
             if self.options.function and function != self.options.function:
                 continue
             if function not in ERRNOS:
                 sys.exit(f"{function}: with what does it fail?")
+            self.calls += count
             for way in ERRNOS[function]:
                 for nth in choose(count, self.options.most):
                     self.points.put((cls, Point(function, nth, way)))
@@ -363,6 +378,8 @@ class Matrix:
             if told.struck:
                 row["injected"] += 1
                 self.places[scenario.name, point.function].add(told.struck)
+                self.all_places.add((scenario.binary, point.function,
+                                     told.struck))
             if v.wrong:
                 self.complain(scenario, point, v, told)
 
@@ -376,7 +393,7 @@ class Matrix:
             self.complain(scenario, point, v, bench.Told(scenario.log))
 
     def complain(self, scenario, point, v, told):
-        place = bench.place(told.struck, scenario.victim.words[0]) \
+        place = bench.place(told.struck, scenario.binary) \
             if told.struck and scenario.victim else "-"
         self.wrong.append((scenario.name, point, v.wrong, place))
         print(f"WRONG {scenario.name} {point} at {place}: "
@@ -412,9 +429,19 @@ class Matrix:
             print(f"{name:<18}{function:<42}{places:>7}{row['runs']:>6}"
                   f"{row['injected']:>7}  {words}")
             total.update(row)
+        self.report_sum(total)
+
+    def report_sum(self, total):
+        outcomes = collections.Counter(
+            {outcome: n for outcome, n in total.items()
+             if outcome not in ("runs", "injected", "ms")})
+        print("\noutcomes: " + ", ".join(f"{n} {outcome}" for outcome, n in
+                                         outcomes.most_common()))
         good = total["runs"] - total["WRONG"]
-        print(f"\n{len(self.rows)} rows, {total['runs']} runs, "
-              f"{total['injected']} faults injected, {total['WRONG']} wrong: "
+        print(f"{self.calls} calls that can fail in {self.scenarios} scenarios, "
+              f"at {len(self.all_places)} places in the code; "
+              f"{total['runs']} runs, {total['injected']} faults injected, "
+              f"{total['WRONG']} wrong: "
               f"{100 * good // max(1, total['runs'])} % ended well")
 
 

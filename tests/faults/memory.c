@@ -100,6 +100,7 @@ RESIZES(reallocarray, (void *p, size_t n, size_t size), (p, n, size))
 int posix_memalign(void **p, size_t align, size_t size);
 void free(void *p);
 char *strdup(const char *text);
+char *strndup(const char *text, size_t size);
 int asprintf(char **text, const char *fmt, ...);
 char *realpath(const char *path, char *buf);
 
@@ -149,6 +150,23 @@ char *strdup(const char *text)
     return ret;
 }
 
+char *strndup(const char *text, size_t size)
+{
+    static struct fail_point point = { .name = "strndup" };
+    static char *(*real)(const char *, size_t);
+    char *ret;
+
+    if (real == NULL)
+        real = find("strndup");
+    if (fail_strike(&point, CALLER) != FAIL_NOT)
+        return NULL;
+    fail_pause(true);
+    ret = real(text, size);
+    fail_pause(false);
+    fail_take_memory(ret, "strndup", CALLER);
+    return ret;
+}
+
 int asprintf(char **text, const char *fmt, ...)
 {
     static struct fail_point point = { .name = "asprintf" };
@@ -190,6 +208,7 @@ char *realpath(const char *path, char *buf)
 void *mmap64(void *at, size_t size, int prot, int flags, int fd,
              int64_t offset);
 int munmap(void *at, size_t size);
+void *mremap(void *at, size_t old, size_t size, int flags, ...);
 
 void *mmap64(void *at, size_t size, int prot, int flags, int fd, int64_t offset)
 {
@@ -215,6 +234,23 @@ int munmap(void *at, size_t size)
         real = find("munmap");
     fail_give_memory(at);
     return real(at, size);
+}
+
+/* Of what may be moved to wherever there is room. */
+void *mremap(void *at, size_t old, size_t size, int flags, ...)
+{
+    static struct fail_point point = { .name = "mremap" };
+    static void *(*real)(void *, size_t, size_t, int, ...);
+    void *ret;
+
+    if (real == NULL)
+        real = find("mremap");
+    if (fail_strike(&point, CALLER) != FAIL_NOT)
+        return MAP_FAILED;
+    fail_give_memory(at);
+    ret = real(at, old, size, flags);
+    fail_take_memory(ret == MAP_FAILED ? at : ret, "mremap", CALLER);
+    return ret;
 }
 
 /* ------------------------------------------------ files of the C library */
@@ -250,12 +286,43 @@ FILE *fdopen(int fd, const char *mode)
     return fail_strike(&point, CALLER) != FAIL_NOT ? NULL : real(fd, mode);
 }
 
-/* It is closed, and what it held may be lost. */
+FILE *tmpfile64(void);
+FILE *open_memstream(char **text, size_t *size);
+
+FILE *tmpfile64(void)
+{
+    static struct fail_point point = { .name = "tmpfile64" };
+    static FILE *(*real)(void);
+    FILE *ret;
+
+    if (real == NULL)
+        real = find("tmpfile64");
+    if (fail_strike(&point, CALLER) != FAIL_NOT)
+        return NULL;
+    ret = real();
+    if (ret != NULL)
+        fail_take_fd(fileno(ret), "tmpfile64", CALLER);
+    return ret;
+}
+
+FILE *open_memstream(char **text, size_t *size)
+{
+    static struct fail_point point = { .name = "open_memstream" };
+    static FILE *(*real)(char **, size_t *);
+
+    if (real == NULL)
+        real = find("open_memstream");
+    return fail_strike(&point, CALLER) != FAIL_NOT ? NULL : real(text, size);
+}
+
+/* It is closed, and what it held may be lost; one without a descriptor, which
+ * is memory, for want of that. */
 int fclose(FILE *file)
 {
-    static struct fail_point point = { .name = "fclose" };
+    static struct fail_point points[] = { { .name = "fclose" },
+                                          { .name = "fclose-memory" } };
     static int (*real)(FILE *);
-    enum fail_how how = fail_strike(&point, CALLER);
+    enum fail_how how = fail_strike(&points[fileno(file) < 0], CALLER);
     int saved_errno = errno;
     int ret;
 

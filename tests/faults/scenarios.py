@@ -8,7 +8,7 @@ that is to meet the fault, and returns what there is to judge.
 import os
 import shutil
 
-from bench import DEADLINE, HERE_SEED, KERNEL, THERE_SEED, Side, Tool, dismiss
+from bench import DEADLINE, HERE_SEED, KERNEL, THERE_SEED, Side, Told, Tool, dismiss
 
 FEATURES = {
     "all": "stop-copy,pre-copy,p2p,data-size,precopy-info",
@@ -34,9 +34,13 @@ def is_unreported(tool):
 
 
 class Scenario:
-    """features  of the devices; pairs how many there are at each side"""
+    """features   of the devices; pairs how many there are at each side
+       done       the exit status of a run without a fault
+       only_ends  it is not asked what the tool says or keeps"""
 
     name = "?"
+    done = 0
+    only_ends = False
     features = "all"
     pairs = 1
 
@@ -75,6 +79,7 @@ class Scenario:
 
     def run(self, plan):
         self.victim = self.other = None
+        self.looks = {}
         self.prepare()
         self.before()
         self.tools(plan)
@@ -91,11 +96,22 @@ class Scenario:
     def look(self, side):
         return self.looks[id(side)]
 
+    def ran(self):
+        return [t for t in (self.victim, self.other) if t is not None]
+
+    def told(self):
+        """What the preloaded library told."""
+        return Told(self.log)
+
+    @property
+    def binary(self):
+        """What the places are in."""
+        return self.victim.words[0]
+
     def story(self):
-        tools = [self.victim] + ([self.other] if self.other else [])
-        return "\n".join([t.story() for t in tools] + [
+        return "\n".join([t.story() for t in self.ran()] + [
             f"{os.path.basename(s.path)}: {self.looks[id(s)]}"
-            for s in self.sides if hasattr(self, "looks")])
+            for s in self.sides if id(s) in self.looks])
 
     # What may be true of a side.
 
@@ -478,7 +494,7 @@ def whole(text, keys):
     return all(k in o for k in keys)
 
 
-SCENARIOS = {c.name: c for c in (
+MOVES = {c.name: c for c in (
     Probe, ProbeJson, State, Save, SaveStopCopy, SavePipe, Load, LoadPipe,
     SendUnix, ReceiveUnix, SendTcp, ReceiveTcp, SendTwo, ReceiveTwo,
     SendExec, Kernel, KernelSaveGroup, KernelLoad)}

@@ -58,12 +58,12 @@ def device_program():
 class Device:
     """A running vfmig-device."""
 
-    def __init__(self, directory, *options, name="dev"):
+    def __init__(self, directory, *options, name="dev", env=None):
         self.path = os.path.join(str(directory), name + ".sock")
         self.report_path = os.path.join(str(directory), name + ".json")
         self.process = subprocess.Popen(
             [device_program(), "--socket", self.path, "--report",
-             self.report_path, *options],
+             self.report_path, *options], env=env,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.line()
         assert line == "listening on %s\n" % self.path, \
