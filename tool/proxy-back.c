@@ -73,14 +73,14 @@ static void take_message(struct watch *w)
         watch_enter(w, PHASE_OVER);
     }
     if (messages[type].len == 4)
-        timeline_tell(w->timeline, "return path", "message", b->offset,
-                      "%s %u%s", messages[type].name, value,
-                      type != SHUT ? ""
-                      : value == 0 ? ": all was loaded"
-                                   : ": loading failed");
+        proxy_timeline_tell(w->timeline, "return path", "message", b->offset,
+                            "%s %u%s", messages[type].name, value,
+                            type != SHUT ? ""
+                            : value == 0 ? ": all was loaded"
+                                         : ": loading failed");
     else if (is_worth_telling(w, type))
-        timeline_tell(w->timeline, "return path", "message", b->offset, "%s",
-                      messages[type].name);
+        proxy_timeline_tell(w->timeline, "return path", "message", b->offset,
+                            "%s", messages[type].name);
     b->types |= 1u << type;
 }
 

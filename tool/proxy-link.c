@@ -192,8 +192,8 @@ static int run_back(struct link *link, struct watch *w, bool strict)
         if (half->len > 0 && link->watched.multifd == NULL)
             ret = watch_back(w, half->buf, half->len);
         if (half->ended && link->watched.multifd == NULL)
-            timeline_tell(w->timeline, "return path", "channel", w->back.offset,
-                          "the target ends it");
+            proxy_timeline_tell(w->timeline, "return path", "channel",
+                                w->back.offset, "the target ends it");
         if (ret < 0 && strict) {
             half->len = 0;
             return ret;

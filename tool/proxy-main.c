@@ -29,9 +29,9 @@ static void tell_section(struct watch *w, const struct vfm_stream_event *ev)
     if (s->type == VFM_SECTION_PART ||
         (s->type == VFM_SECTION_FULL && s->kind != VFM_SECTION_KIND_VFIO))
         return;
-    timeline_tell(w->timeline, MAIN, "section", ev->offset, "%s '%s': %s",
-                  vfm_section_type_name(s->type), s->name,
-                  say_bytes(bytes, ev->u.section_end.bytes));
+    proxy_timeline_tell(w->timeline, MAIN, "section", ev->offset, "%s '%s': %s",
+                        vfm_section_type_name(s->type), s->name,
+                        say_bytes(bytes, ev->u.section_end.bytes));
 }
 
 static void begin_section(struct watch *w, const struct vfm_stream_event *ev)
@@ -74,34 +74,34 @@ static void tell_rounds(struct watch *w, uint64_t offset, bool now)
     if (w->rounds == 0 || (!now && at - w->told_at < ROUNDS_INTERVAL_NS))
         return;
     w->told_at = at;
-    timeline_tell(w->timeline, MAIN, "pre-copy", offset,
-                  "round %" PRIu64 ": %" PRIu64 " pages, %" PRIu64
-                  " of zeroes, %" PRIu64 " parts so far",
-                  w->rounds, w->pages, w->zero_pages, w->parts);
+    proxy_timeline_tell(w->timeline, MAIN, "pre-copy", offset,
+                        "round %" PRIu64 ": %" PRIu64 " pages, %" PRIu64
+                        " of zeroes, %" PRIu64 " parts so far",
+                        w->rounds, w->pages, w->zero_pages, w->parts);
 }
 
 static void take_command(struct watch *w, const struct vfm_stream_event *ev)
 {
-    struct timeline *t = w->timeline;
+    struct proxy_timeline *t = w->timeline;
 
     switch (ev->u.command.number) {
     case VFM_COMMAND_OPEN_RETURN_PATH:
         w->return_path = true;
-        timeline_tell(t, MAIN, "command", ev->offset, "OPEN_RETURN_PATH");
+        proxy_timeline_tell(t, MAIN, "command", ev->offset, "OPEN_RETURN_PATH");
         break;
     case VFM_COMMAND_PING:
-        timeline_tell(t, MAIN, "command", ev->offset, "PING %u",
-                      get_be32(ev->data));
+        proxy_timeline_tell(t, MAIN, "command", ev->offset, "PING %u",
+                            get_be32(ev->data));
         break;
     case VFM_COMMAND_SWITCHOVER_START:
         w->switchover_started = true;
         tell_rounds(w, ev->offset, true);
         watch_enter(w, PHASE_SWITCHOVER);
-        timeline_tell(t, MAIN, "command", ev->offset, "SWITCHOVER_START");
+        proxy_timeline_tell(t, MAIN, "command", ev->offset, "SWITCHOVER_START");
         break;
     default:
-        timeline_tell(t, MAIN, "command", ev->offset, "command %u",
-                      ev->u.command.number);
+        proxy_timeline_tell(t, MAIN, "command", ev->offset, "command %u",
+                            ev->u.command.number);
         break;
     }
 }
@@ -121,8 +121,8 @@ static int take_data(struct watch *w, const struct vfm_stream_event *ev,
     else if (ev->type == VFM_STREAM_VFIO_DATA)
         dev->stop_copy_bytes += ev->len;
     else if (ev->type == VFM_STREAM_VFIO_INIT_DATA_SENT)
-        timeline_tell(w->timeline, MAIN, "record", ev->offset,
-                      "'%s': INIT_DATA_SENT", ev->section.name);
+        proxy_timeline_tell(w->timeline, MAIN, "record", ev->offset,
+                            "'%s': INIT_DATA_SENT", ev->section.name);
     return 0;
 }
 
@@ -131,8 +131,8 @@ int watch_main_event(struct watch *w, const struct vfm_stream_event *ev,
 {
     switch (ev->type) {
     case VFM_STREAM_CONFIGURATION:
-        timeline_tell(w->timeline, MAIN, "configuration", ev->offset,
-                      "machine '%s'", ev->u.configuration.machine);
+        proxy_timeline_tell(w->timeline, MAIN, "configuration", ev->offset,
+                            "machine '%s'", ev->u.configuration.machine);
         return 0;
     case VFM_STREAM_COMMAND:
         take_command(w, ev);
@@ -155,14 +155,14 @@ int watch_main_event(struct watch *w, const struct vfm_stream_event *ev,
         tell_rounds(w, ev->offset, false);
         return 0;
     case VFM_STREAM_EOF:
-        timeline_tell(w->timeline, MAIN, "end", ev->offset,
-                      "end of the sections");
+        proxy_timeline_tell(w->timeline, MAIN, "end", ev->offset,
+                            "end of the sections");
         watch_enter(w, PHASE_LOAD);
         w->over = true;
         return watch_check_switchover(w, err);
     case VFM_STREAM_WARNING:
-        timeline_tell(w->timeline, MAIN, "warning", ev->offset, "%s",
-                      ev->u.warning);
+        proxy_timeline_tell(w->timeline, MAIN, "warning", ev->offset, "%s",
+                            ev->u.warning);
         return 0;
     default:
         return 0;

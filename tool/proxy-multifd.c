@@ -24,8 +24,8 @@ static int take_init(struct watch *w, struct watched_channel *ch,
                          number);
     w->channels[number] = true;
     w->num_channels++;
-    timeline_tell(w->timeline, ch->name, "channel", ev->offset,
-                  "says which channel it is");
+    proxy_timeline_tell(w->timeline, ch->name, "channel", ev->offset,
+                        "says which channel it is");
     return 0;
 }
 
@@ -47,13 +47,13 @@ static int take_packet(struct watch *w, struct watched_channel *ch,
     if (ret < 0)
         return ret;
     if (dev->packets++ == 0)
-        timeline_tell(w->timeline, ch->name, "device", ev->offset,
-                      "'%s': first packet", dev->name);
+        proxy_timeline_tell(w->timeline, ch->name, "device", ev->offset,
+                            "'%s': first packet", dev->name);
     dev->multifd_bytes += config ? 0 : ev->u.device.size;
     if (config)
-        timeline_tell(w->timeline, ch->name, "device", ev->offset,
-                      "'%s': configuration, packet %u", dev->name,
-                      ev->u.device.index);
+        proxy_timeline_tell(w->timeline, ch->name, "device", ev->offset,
+                            "'%s': configuration, packet %u", dev->name,
+                            ev->u.device.index);
     return w->over ? watch_check_switchover(w, err) : 0;
 }
 

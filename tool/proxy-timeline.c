@@ -29,7 +29,7 @@ static struct json_tree *make_entry(int64_t ns, const char *channel,
     return o;
 }
 
-static void keep(struct timeline *t, struct json_tree *entry)
+static void keep(struct proxy_timeline *t, struct json_tree *entry)
 {
     if (t->list == NULL || t->length == LIST_MAX) {
         t->cut = t->list != NULL;
@@ -48,8 +48,9 @@ static void make_harmless(char *text)
             *c = '?';
 }
 
-void timeline_tell(struct timeline *t, const char *channel, const char *kind,
-                   uint64_t offset, const char *fmt, ...)
+void proxy_timeline_tell(struct proxy_timeline *t, const char *channel,
+                         const char *kind, uint64_t offset, const char *fmt,
+                         ...)
 {
     int64_t ns = clock_now() - t->began_at;
     char text[TEXT_MAX];

@@ -37,7 +37,8 @@ void watch_enter(struct watch *w, enum phase phase)
     for (enum phase p = w->phase + 1; p <= phase; p++)
         w->phase_at[p] = now;
     w->phase = phase;
-    timeline_tell(w->timeline, "", "phase", 0, "-- %s --", phase_name(phase));
+    proxy_timeline_tell(w->timeline, "", "phase", 0, "-- %s --",
+                        phase_name(phase));
 }
 
 /* The decoders' sentences begin with the offset themselves. */
@@ -53,7 +54,8 @@ int watch_fault(struct watch *w, const char *channel, uint64_t offset,
                  err->message);
     if (w->faults++ == 0)
         error_set(&w->fault, err->code, "%s: %.200s", channel, text);
-    timeline_tell(w->timeline, channel, "fault", offset, "FAULT: %s", text);
+    proxy_timeline_tell(w->timeline, channel, "fault", offset, "FAULT: %s",
+                        text);
     say_warning("%s: %s", channel, text);
     return err->code;
 }
@@ -139,7 +141,8 @@ int watch_forward_end(struct watch *w, struct watched_channel *ch)
     struct vfm_error err = { 0 };
     int ret = 0;
 
-    timeline_tell(w->timeline, ch->name, "channel", 0, "the source ends it");
+    proxy_timeline_tell(w->timeline, ch->name, "channel", 0,
+                        "the source ends it");
     if (ch->blind)
         return 0;
     if (ch->dec != NULL)

@@ -46,7 +46,7 @@ struct proxy {
     bool listening;
     struct link *links[LINKS_MAX];
     size_t num_links;
-    struct timeline timeline;
+    struct proxy_timeline timeline;
     struct watch watch;
     int64_t moved_at;
 };
@@ -199,8 +199,8 @@ static int accept_link(struct proxy *p, struct vfm_error *err)
     if (ret < 0)
         return ret;
     p->num_links++;
-    timeline_tell(&p->timeline, "", "connection", 0, "connection %zu",
-                  p->num_links);
+    proxy_timeline_tell(&p->timeline, "", "connection", 0, "connection %zu",
+                        p->num_links);
     if (vfm_listener_fd(p->listener) < 0)
         p->listening = false; /* there is only the one */
     return 0;

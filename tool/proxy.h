@@ -32,7 +32,7 @@
 /* ---------------------------------------------------------------------- */
 
 /* What is told: as it happens to a file, at the end as JSON. */
-struct timeline {
+struct proxy_timeline {
     int64_t began_at;
     bool print; /* on standard output */
     FILE *file; /* a JSON object per line, or NULL */
@@ -42,11 +42,9 @@ struct timeline {
 };
 
 /* Tells what happened on @channel at @offset of what it carries. */
-__attribute__((format(printf, 5, 6))) void timeline_tell(struct timeline *t,
-                                                         const char *channel,
-                                                         const char *kind,
-                                                         uint64_t offset,
-                                                         const char *fmt, ...);
+__attribute__((format(printf, 5, 6))) void proxy_timeline_tell(
+    struct proxy_timeline *t, const char *channel, const char *kind,
+    uint64_t offset, const char *fmt, ...);
 
 /* ---------------------------------------------------------------------- */
 
@@ -94,7 +92,7 @@ struct watched_back {
 };
 
 struct watch {
-    struct timeline *timeline;
+    struct proxy_timeline *timeline;
     enum phase phase;
     int64_t phase_at[NUM_PHASES];
     struct watched_device devices[WATCHED_DEVICES];
