@@ -69,7 +69,7 @@ static struct json_tree *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
 {
     struct json_tree *causes = json_object_make();
 
-    for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++)
+    for (int cause = 0; cause <= VFM_CAUSE_LOOP; cause++)
         json_add_number(causes, vfm_cause_name((enum vfm_cause)cause),
                         ns[cause]);
     return causes;
@@ -208,7 +208,7 @@ static void print_causes(const struct vfm_migration *m,
     if (figures->downtime_ns == 0)
         return;
     vfm_migration_get_spent(m, &spent);
-    for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++) {
+    for (int cause = 0; cause <= VFM_CAUSE_LOOP; cause++) {
         uint64_t ns = spent.downtime_ns[cause];
 
         if (ns < figures->downtime_ns / 100 || ns == 0)

@@ -116,7 +116,7 @@ static struct json_tree *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
     struct json_tree *causes = json_object_make();
     char name[32];
 
-    for (int cause = 0; cause <= VFM_CAUSE_POLICY; cause++) {
+    for (int cause = 0; cause <= VFM_CAUSE_LOOP; cause++) {
         snprintf(name, sizeof(name), "%s_us",
                  vfm_cause_name((enum vfm_cause)cause));
         add_time(causes, name, (int64_t)ns[cause]);

@@ -443,16 +443,21 @@ int vfm_migration_get_ram_stats(const struct vfm_migration *m,
 
 /* What a migration spends its time on. */
 enum vfm_cause {
-    VFM_CAUSE_SELF,   /* the library, and the caller's loop when it is late */
-    VFM_CAUSE_VM,     /* the callbacks stop_vm() and start_vm() */
-    VFM_CAUSE_DEVICE, /* a device: a transition, data that is not there yet */
-    VFM_CAUSE_LINK,   /* the channel takes no more */
+    VFM_CAUSE_SELF,   /* the library, where it is none of the below */
+    VFM_CAUSE_VM,     /* the VMM's callbacks: its VM, blobs, configuration */
+    VFM_CAUSE_DEVICE, /* a device: calls to it, transitions, data that is not
+                       * there yet */
+    VFM_CAUSE_LINK,   /* the channel: calls to it, and when it takes no more */
     VFM_CAUSE_PEER,   /* nothing came from the other side */
     VFM_CAUSE_POLICY, /* a timer of our own: a pause, a limit, the next look */
+    VFM_CAUSE_DIGEST, /* the digest of what passes */
+    VFM_CAUSE_LOOP,   /* arranging to be woken, and the caller's loop, which
+                       * has its turn now and then though there is more to
+                       * do at once */
 };
 
 /* Room for causes that a later version may have. */
-#define VFM_CAUSES_MAX 8
+#define VFM_CAUSES_MAX 12
 
 /* Returns a static string such as "device", or "?". */
 const char *vfm_cause_name(enum vfm_cause cause);

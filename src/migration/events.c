@@ -59,11 +59,11 @@ int vm_stop(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = 0;
 
-    spent_on(&m->spent, m->stage, VFM_CAUSE_VM);
+    spend(m, VFM_CAUSE_VM);
     m->stopped_at = spent_stopped(&m->spent);
     if (!m->paused && m->callbacks.stop_vm != NULL)
         ret = m->callbacks.stop_vm(m->options.opaque, err);
-    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+    spend(m, VFM_CAUSE_SELF);
     if (m->paused)
         return 0;
     if (ret == 0)
@@ -77,10 +77,10 @@ int vm_start(struct vfm_migration *m, struct vfm_error *err)
 
     if (m->paused)
         return 0;
-    spent_on(&m->spent, m->stage, VFM_CAUSE_VM);
+    spend(m, VFM_CAUSE_VM);
     if (m->callbacks.start_vm != NULL)
         ret = m->callbacks.start_vm(m->options.opaque, err);
-    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+    spend(m, VFM_CAUSE_SELF);
     if (ret == 0)
         m->vm_stopped = false;
     return ret;
@@ -88,6 +88,6 @@ int vm_start(struct vfm_migration *m, struct vfm_error *err)
 
 void note_downtime(struct vfm_migration *m)
 {
-    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+    spend(m, VFM_CAUSE_SELF);
     m->downtime_ns = (uint64_t)(spent_started(&m->spent) - m->stopped_at);
 }

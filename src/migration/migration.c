@@ -352,7 +352,7 @@ int vfm_migration_fd(const struct vfm_migration *m)
 int vfm_migration_dispatch(struct vfm_migration *m, struct vfm_error *err)
 {
     if (!m->over) {
-        spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+        spend(m, VFM_CAUSE_SELF);
         wait_begin(m);
         stages_run(m);
         wait_update(m);

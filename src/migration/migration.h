@@ -15,7 +15,7 @@
  *   talk.c               the channel: what goes out, what comes in, deadlines
  *   wait.c               the one descriptor, made of all that is waited for
  *   events.c             what the user's callbacks are told
- *   spent.c              what the time goes to
+ *   account.c, spent.c   what the time goes to
  *
  * Nothing in here waits.  A function that has to returns -EAGAIN, is called
  * again, and says meanwhile in struct wishes what it waits for beside the
@@ -320,6 +320,16 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err);
 /* The error that a MESSAGE_FAILED or MESSAGE_RETURNED is. */
 int talk_failure(const struct vfm_migration *m, const struct message *msg,
                  struct vfm_error *err);
+
+/* account.c: from now on the time is spent on @cause.  Returns what it was
+ * spent on before, for whoever is called from many places and gives it back. */
+enum vfm_cause spend(struct vfm_migration *m, enum vfm_cause cause);
+/* Whether the device has taken all that was written: 0, -EAGAIN, an error. */
+int flush_device(struct vfm_migration *m, const struct member *member,
+                 struct vfm_error *err);
+/* @n bytes of a device's state pass by. */
+void note_data(struct vfm_migration *m, struct member *member, const void *data,
+               size_t n, bool stopped);
 
 /* events.c */
 void tell_stage(struct vfm_migration *m);

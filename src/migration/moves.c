@@ -68,9 +68,14 @@ static bool finish_moves(struct vfm_migration *m, moved_fn *moved)
 int members_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
                  struct vfm_error *err)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
+    bool all_over;
+
     if (!m->moving)
         start_moves(m, want, moved);
-    if (!finish_moves(m, moved))
+    all_over = finish_moves(m, moved);
+    spend(m, cause);
+    if (!all_over)
         return -EAGAIN;
     m->moving = false;
     if (m->move_failure.code != 0)

@@ -117,6 +117,7 @@ static void put_blob(struct vfm_migration *m, const struct blob *blob)
  * stopped. */
 static int send_blobs(struct vfm_migration *m, struct vfm_error *err)
 {
+    enum vfm_cause cause;
     int ret;
 
     while ((ret = talk_flush(m, err)) == 0) {
@@ -124,7 +125,9 @@ static int send_blobs(struct vfm_migration *m, struct vfm_error *err)
             next_step(m, CONFIG);
             return 0;
         }
+        cause = spend(m, VFM_CAUSE_VM);
         ret = blob_save(m->blobs[m->source.turn], err);
+        spend(m, cause);
         if (ret < 0)
             return ret;
         put_blob(m, m->blobs[m->source.turn]);
@@ -146,12 +149,18 @@ static void put_config(struct vfm_migration *m, const struct member *member)
     m->source.turn++;
 }
 
-static int save_config(struct member *member, struct vfm_error *err)
+static int save_config(struct vfm_migration *m, struct member *member,
+                       struct vfm_error *err)
 {
-    if (member->keeper.is_set)
-        return pci_keeper_save(&member->keeper, &member->config, member->id,
-                               err);
-    return pci_state_save(&member->config, member->dev, err);
+    enum vfm_cause cause =
+        spend(m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE);
+    int ret =
+        member->keeper.is_set
+            ? pci_keeper_save(&member->keeper, &member->config, member->id, err)
+            : pci_state_save(&member->config, member->dev, err);
+
+    spend(m, cause);
+    return ret;
 }
 
 /* Some servers refuse access to regions in STOP_COPY, though not in STOP: what
@@ -174,7 +183,7 @@ static int send_configs(struct vfm_migration *m, struct vfm_error *err)
             return 0;
         }
         member = m->members[m->source.turn];
-        ret = save_config(member, err);
+        ret = save_config(m, member, err);
         if (ret == -EAGAIN) {
             ret = source_keep_alive(m, err);
             return ret < 0 ? ret : -EAGAIN;

@@ -15,8 +15,10 @@ int source_put_data(struct vfm_migration *m, struct member *member,
 {
     struct outbox *box = &m->outbox;
     const void *data;
+    enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
     ssize_t n = device_peek(member->dev, &data, err);
 
+    spend(m, cause);
     if (n <= 0)
         return wish_data(m, (int)n);
     outbox_begin(box);
@@ -46,11 +48,14 @@ static void note_rate(struct source *s, size_t n)
 static void note_device_sent(struct vfm_migration *m, size_t n)
 {
     struct source *s = &m->source;
+    enum vfm_cause cause;
 
     s->pieces++;
-    member_note_data(s->sending, m->outbox.body->iov_base, n,
-                     m->stage != VFM_STAGE_PRE_COPY);
+    note_data(m, s->sending, m->outbox.body->iov_base, n,
+              m->stage != VFM_STAGE_PRE_COPY);
+    cause = spend(m, VFM_CAUSE_DEVICE);
     device_consume(s->sending->dev, n);
+    spend(m, cause);
     s->sending = NULL;
 }
 
@@ -80,6 +85,8 @@ int source_send_data(struct vfm_migration *m, struct vfm_error *err)
 
 void source_prefetch(struct vfm_migration *m)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
+
     for (unsigned int i = 0; i < m->num_members; i++) {
         struct member *member = m->members[i];
         const void *data;
@@ -89,4 +96,5 @@ void source_prefetch(struct vfm_migration *m)
         if (member->dev->session == SESSION_SAVE && !member->drained)
             device_peek(member->dev, &data, NULL);
     }
+    spend(m, cause);
 }

@@ -46,7 +46,7 @@ int source_loaded(struct vfm_migration *m, struct vfm_error *err)
     ret = source_listen(m, err);
     if (m->source.loaded && has_return_path(m)) {
         ret = 0; /* it hangs up at once */
-        m->downtime_ns = (uint64_t)(clock_now() - m->stopped_at);
+        note_downtime(m);
     }
     return wait_for(m, &m->source.loaded, ret, err);
 }

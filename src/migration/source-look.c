@@ -91,8 +91,10 @@ int source_look(struct vfm_migration *m, struct vfm_error *err)
     if (!m->source.looking)
         begin_look(m);
     for (unsigned int i = 0; i < m->num_members; i++) {
+        enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
         int ret = ask(m->members[i], err);
 
+        spend(m, cause);
         if (ret == -EAGAIN)
             busy = ret;
         else if (ret < 0)

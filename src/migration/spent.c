@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a migration spends its time on: the account.  Who is to blame is known
- * where it is waited (wait.c) and where the VM is called (events.c).
+ * where it is waited (wait.c), and where devices, the channel and the VMM are
+ * called.
  */
 #include <assert.h>
 #include <string.h>
@@ -14,6 +15,7 @@ static const char *const names[] = {
     [VFM_CAUSE_SELF] = "self",     [VFM_CAUSE_VM] = "vm",
     [VFM_CAUSE_DEVICE] = "device", [VFM_CAUSE_LINK] = "link",
     [VFM_CAUSE_PEER] = "peer",     [VFM_CAUSE_POLICY] = "policy",
+    [VFM_CAUSE_DIGEST] = "digest", [VFM_CAUSE_LOOP] = "loop",
 };
 _Static_assert(sizeof(names) / sizeof(names[0]) == CAUSES,
                "names[] must have a row for every cause");
@@ -29,7 +31,9 @@ void spent_on(struct spent *spent, enum vfm_stage stage, enum vfm_cause cause)
 {
     int64_t now = clock_now();
 
-    if (spent->at != 0) {
+    if (spent->at == 0) {
+        spent->began_at = now;
+    } else {
         uint64_t ns = (uint64_t)(now - spent->at);
 
         spent->total_ns[spent->cause] += ns;

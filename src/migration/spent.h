@@ -7,19 +7,21 @@
  * What a migration spends its time on.
  *
  * At every moment there is one cause, so that what is told adds up to the time
- * that has passed: to the downtime, too.  A dispatch is our own time, but for
- * the VM's callbacks; between two of them somebody is waited for.
+ * that has passed: to the downtime, too.  A dispatch is our own time where it
+ * calls nobody who may keep it waiting; between two of them somebody is waited
+ * for.
  */
 
 #include <stdint.h>
 
 #include <vfmig/migration.h>
 
-#define CAUSES (VFM_CAUSE_POLICY + 1)
+#define CAUSES (VFM_CAUSE_LOOP + 1)
 
 struct spent {
     enum vfm_cause cause; /* since when: at */
     int64_t at;           /* 0: it has not begun */
+    int64_t began_at;
     uint64_t stage_ns[VFM_STAGE_DONE][CAUSES];
     uint64_t total_ns[CAUSES];
     uint64_t before_ns[CAUSES]; /* of the total, when the VM stopped */

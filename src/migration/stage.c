@@ -124,7 +124,7 @@ int blocker_get(const struct vfm_migration *m, unsigned int n,
 
 static void enter_stage(struct vfm_migration *m, enum vfm_stage stage)
 {
-    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+    spend(m, VFM_CAUSE_SELF);
     m->stage = stage;
     m->stage_began_at = m->spent.at;
     m->step = 0;
@@ -137,7 +137,7 @@ static int begin(struct vfm_migration *m, struct vfm_error *err)
 
     m->begun = true;
     m->began_at = m->stage_began_at = m->heard_at = m->told_at = m->taken_at =
-        m->spent.at;
+        m->spent.began_at;
     if (ret < 0)
         return ret;
     for (unsigned int i = 0; i < m->num_members; i++)
@@ -168,7 +168,7 @@ static int run_forward(struct vfm_migration *m, struct vfm_error *err)
 
 static void end(struct vfm_migration *m)
 {
-    spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+    spend(m, VFM_CAUSE_SELF);
     m->over = true;
     m->over_at = m->spent.at;
     if (m->failure.code == 0)

@@ -25,8 +25,10 @@ static int channel_failed(struct vfm_migration *m, int ret)
 int talk_flush(struct vfm_migration *m, struct vfm_error *err)
 {
     size_t before = m->outbox.sent;
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
     int ret = outbox_send(&m->outbox, m->channel, err);
 
+    spend(m, cause);
     if (m->outbox.sent != before) {
         m->told_at = clock_now();
         /* What a socket takes says nothing of a peer that would answer. */
@@ -42,8 +44,10 @@ int talk_flush(struct vfm_migration *m, struct vfm_error *err)
 
 int talk_fill(struct vfm_migration *m, struct vfm_error *err)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
     ssize_t n = inbox_fill(&m->inbox, m->channel, err);
 
+    spend(m, cause);
     if (n > 0) {
         m->heard_at = clock_now();
         return 0;

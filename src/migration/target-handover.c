@@ -84,7 +84,7 @@ static int compare(struct vfm_migration *m, struct vfm_error *err)
         if (theirs != NULL)
             ret = compare_digest(theirs, member, err);
         if (ret == 0)
-            ret = wish_data(m, device_flush(member->dev, err));
+            ret = flush_device(m, member, err);
         if (ret < 0)
             return ret;
     }
@@ -97,20 +97,26 @@ static void note_checked(struct member *member, uint64_t ns)
 }
 
 /* The decoder takes no section without a configuration record. */
-static int apply_config(struct member *member, struct vfm_error *err)
+static int apply_config(struct vfm_migration *m, struct member *member,
+                        struct vfm_error *err)
 {
+    enum vfm_cause cause =
+        spend(m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE);
+    int ret = 0;
+
     if (member->keeper.is_set)
-        return pci_keeper_load(&member->keeper, &member->config, member->dev,
-                               member->id, err);
-    return member->has_config
-               ? pci_state_apply(&member->config, member->dev, err)
-               : 0;
+        ret = pci_keeper_load(&member->keeper, &member->config, member->dev,
+                              member->id, err);
+    else if (member->has_config)
+        ret = pci_state_apply(&member->config, member->dev, err);
+    spend(m, cause);
+    return ret;
 }
 
 static int apply_configs(struct vfm_migration *m, struct vfm_error *err)
 {
     for (; m->target.turn < m->num_members; m->target.turn++) {
-        int ret = apply_config(m->members[m->target.turn], err);
+        int ret = apply_config(m, m->members[m->target.turn], err);
 
         if (ret < 0)
             return ret;
@@ -121,10 +127,12 @@ static int apply_configs(struct vfm_migration *m, struct vfm_error *err)
 /* In the source's order.  The VM does not run before it is ours. */
 static int load_blobs(struct vfm_migration *m, struct vfm_error *err)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_VM);
     int ret = 0;
 
     for (unsigned int i = 0; ret == 0 && i < m->num_blobs; i++)
         ret = blob_load(m->target.arrived[i], err);
+    spend(m, cause);
     return ret;
 }
 
@@ -182,10 +190,12 @@ int target_loaded(struct vfm_migration *m, struct vfm_error *err)
 /* What cannot be reached must not be taken over. */
 static int check_devices(struct vfm_migration *m, struct vfm_error *err)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
     int ret = 0;
 
     for (unsigned int i = 0; ret == 0 && i < m->num_members; i++)
         ret = device_check(m->members[i]->dev, err);
+    spend(m, cause);
     return ret;
 }
 

@@ -197,7 +197,7 @@ int target_pre_copy(struct vfm_migration *m, struct vfm_error *err)
     target_tell_progress(m);
     ret = target_load(m, until_source_stops, err);
     if (ret == 0) {
-        spent_on(&m->spent, m->stage, VFM_CAUSE_SELF);
+        spend(m, VFM_CAUSE_SELF);
         m->stopped_at = spent_stopped(&m->spent);
     }
     return talk_wait(m, ret, err);

@@ -138,7 +138,7 @@ static void note_loaded(struct vfm_migration *m, const void *data, size_t n)
 {
     struct target *t = &m->target;
 
-    member_note_data(t->loading, data, n, t->source_stopped);
+    note_data(m, t->loading, data, n, t->source_stopped);
     t->event_used += n;
     t->loaded_bytes += n;
 }
@@ -154,9 +154,11 @@ static int use_data(struct vfm_migration *m, struct vfm_error *err)
         t->busy_since = now;
     while (t->event_used < t->event.len) {
         const char *data = (const char *)t->event.data + t->event_used;
+        enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
         ssize_t n = device_write(t->loading->dev, data,
                                  t->event.len - t->event_used, err);
 
+        spend(m, cause);
         if (n < 0)
             return wish_data(m, (int)n);
         note_loaded(m, data, (size_t)n);
@@ -175,7 +177,7 @@ static int acknowledge(struct vfm_migration *m, struct vfm_error *err)
 
     if (t->loading == NULL)
         return 0;
-    ret = wish_data(m, device_flush(t->loading->dev, err));
+    ret = flush_device(m, t->loading, err);
     if (ret < 0 || (!peer_is(m, VFM_PEER_VFMIG) && !t->return_path))
         return ret;
     t->loading->initial_announced = true;

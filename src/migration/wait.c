@@ -78,6 +78,7 @@ void wait_close(struct vfm_migration *m)
 
 void wait_begin(struct vfm_migration *m)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LOOP);
     uint64_t count;
 
     if (m->timer_at <= clock_now()) {
@@ -90,6 +91,7 @@ void wait_begin(struct vfm_migration *m)
         read(m->cancel_fd, &count, sizeof(count)) < 0)
         count = 0; /* nobody did */
     m->wishes = (struct wishes){ .wake_at = CLOCK_NEVER };
+    spend(m, cause);
 }
 
 int wish_data(struct vfm_migration *m, int ret)
@@ -278,7 +280,7 @@ static bool any_is_busy(const struct vfm_migration *m)
 static enum vfm_cause waited_for(const struct vfm_migration *m)
 {
     if (m->watches->due)
-        return VFM_CAUSE_SELF;
+        return VFM_CAUSE_LOOP;
     if (m->wishes.send)
         return VFM_CAUSE_LINK;
     if (m->wishes.data || any_is_busy(m))
@@ -289,8 +291,11 @@ static enum vfm_cause waited_for(const struct vfm_migration *m)
 void wait_update(struct vfm_migration *m)
 {
     struct pollfd all[MAX_WATCHES];
-    int n = gather(m, all);
+    int n;
 
+    if (!m->over)
+        spend(m, VFM_CAUSE_LOOP);
+    n = gather(m, all);
     note_blindness(m, register_changes(m, all, n));
     /* What is due at once is no timer's business: one in the past costs as much
      * as an interrupt. */
@@ -299,5 +304,5 @@ void wait_update(struct vfm_migration *m)
     if (!m->watches->due)
         arm_timer(m);
     if (!m->over)
-        spent_on(&m->spent, m->stage, waited_for(m));
+        spend(m, waited_for(m));
 }
