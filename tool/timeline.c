@@ -2,30 +2,35 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The trace: an array of spans, each with when it began and how long it took.
- * A stage lasts until the next begins, a state until the device's next.
+ * A stage lasts until the next begins, a state until the device's next; what
+ * the library knows of is its spans, the other side's too.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "json.h"
 #include "timeline.h"
 #include "util/clock.h"
 #include "util/error.h"
 
-/* Rows of the trace; those of devices follow. */
-enum { ROW_STAGES = 1, ROW_DOWNTIME, ROW_DEVICES };
+/* Rows of the trace; those of devices follow, some for each. */
+enum { ROW_STAGES = 1, ROW_DOWNTIME, ROW_WAITS, ROW_DEVICES };
+enum { DEVICE_STATES, DEVICE_ARCS, DEVICE_DATA, DEVICE_ROWS };
+
+/* Processes of the trace: ours, and the other side's. */
+enum { HERE = 1, THERE };
 
 struct trace {
     const struct timeline *timeline;
     const struct vfm_migration *m;
     struct json_tree *events;
     struct vfm_spent spent;
+    struct vfm_clock clock;
     int64_t wall; /* ns from the monotonic clock to the wall's */
     int64_t end;
-    int pid;
+    int pid; /* whose events are added */
 };
 
 int timeline_open(struct timeline *timeline, const char *name,
@@ -164,7 +169,7 @@ static int row_of(const struct trace *trace, const char *id)
     while (vfm_migration_get_device_stats(trace->m, i, &stats) == 0 &&
            strcmp(stats.id, id) != 0)
         i++;
-    return ROW_DEVICES + (int)i;
+    return ROW_DEVICES + DEVICE_ROWS * (int)i;
 }
 
 static void add_events(struct trace *trace)
@@ -209,19 +214,135 @@ static void add_downtime(struct trace *trace)
     json_add(event, "args", causes_object(trace->spent.downtime_ns));
 }
 
-static void name_rows(struct trace *trace, const char *who)
+/* What a span is, beside its name: what the probes say, too. */
+static struct json_tree *span_args(const struct vfm_span *span)
+{
+    struct json_tree *args = json_object_make();
+
+    json_add_string(args, "stage", vfm_stage_name(span->stage));
+    if (span->device != NULL)
+        json_add_string(args, "device", span->device);
+    if (span->kind == VFM_SPAN_STAGE || span->kind == VFM_SPAN_DATA)
+        json_add_number(args, "bytes", span->bytes);
+    return args;
+}
+
+static void span_name(const struct vfm_span *span, char name[64])
+{
+    switch (span->kind) {
+    case VFM_SPAN_ARC:
+        snprintf(name, 64, "%s>%s", vfm_state_name(span->from),
+                 vfm_state_name(span->to));
+        break;
+    case VFM_SPAN_WAIT:
+        snprintf(name, 64, "%s", vfm_cause_name(span->cause));
+        break;
+    case VFM_SPAN_STAGE:
+    case VFM_SPAN_DATA:
+    default:
+        snprintf(name, 64, "%s", vfm_stage_name(span->stage));
+        break;
+    }
+}
+
+static int span_row(const struct trace *trace, const struct vfm_span *span)
+{
+    switch (span->kind) {
+    case VFM_SPAN_ARC:
+        return row_of(trace, span->device) + DEVICE_ARCS;
+    case VFM_SPAN_DATA:
+        return row_of(trace, span->device) + DEVICE_DATA;
+    case VFM_SPAN_WAIT:
+        return ROW_WAITS;
+    case VFM_SPAN_STAGE:
+    default:
+        return ROW_STAGES;
+    }
+}
+
+/* Our own stages are there already, with causes. */
+static bool is_shown(const struct vfm_span *span)
+{
+    if (span->kind == VFM_SPAN_ARC || span->kind == VFM_SPAN_DATA)
+        return span->device != NULL;
+    return span->there || span->kind != VFM_SPAN_STAGE;
+}
+
+/* Returns whether there are any of the other side. */
+static bool add_spans(struct trace *trace)
+{
+    struct vfm_span span = { .size = sizeof(span) };
+    bool any = false;
+    char name[64];
+
+    for (unsigned int i = 0; vfm_migration_get_span(trace->m, i, &span) == 0;
+         i++) {
+        struct json_tree *event;
+
+        if (!is_shown(&span))
+            continue;
+        any = any || span.there;
+        trace->pid = span.there ? THERE : HERE;
+        span_name(&span, name);
+        event = add_span(trace, span_row(trace, &span), name, span.began_ns,
+                         span.ended_ns);
+        json_add_string(event, "cat", vfm_span_kind_name(span.kind));
+        json_add(event, "args", span_args(&span));
+    }
+    return any;
+}
+
+static void name_device_rows(struct trace *trace, int row, const char *id)
+{
+    static const char *const what[DEVICE_ROWS] = { "", " arcs", " data" };
+    char name[280];
+
+    for (int i = trace->pid == THERE; i < DEVICE_ROWS; i++) {
+        snprintf(name, sizeof(name), "%s%s", id, what[i]);
+        name_row(trace, "thread_name", row + i, name);
+    }
+}
+
+/* Of the process whose events are added. */
+static void name_rows(struct trace *trace, const char *process)
 {
     struct vfm_device_stats stats = { .size = sizeof(stats) };
-    char name[32];
 
-    snprintf(name, sizeof(name), "vfmig %s", who);
-    name_row(trace, "process_name", 0, name);
+    name_row(trace, "process_name", 0, process);
     name_row(trace, "thread_name", ROW_STAGES, "stages");
-    name_row(trace, "thread_name", ROW_DOWNTIME, "downtime");
+    if (trace->pid == HERE)
+        name_row(trace, "thread_name", ROW_DOWNTIME, "downtime");
+    name_row(trace, "thread_name", ROW_WAITS, "waits");
     for (int i = 0;
          vfm_migration_get_device_stats(trace->m, (unsigned int)i, &stats) == 0;
          i++)
-        name_row(trace, "thread_name", ROW_DEVICES + i, stats.id);
+        name_device_rows(trace, ROW_DEVICES + DEVICE_ROWS * i, stats.id);
+}
+
+static void name_processes(struct trace *trace, const char *who, bool there)
+{
+    char name[96];
+
+    trace->pid = HERE;
+    snprintf(name, sizeof(name), "vfmig %s", who);
+    name_rows(trace, name);
+    if (!there)
+        return;
+    trace->pid = THERE;
+    snprintf(name, sizeof(name), "the other side, by our clock +- %llu us",
+             (unsigned long long)(trace->clock.error_ns / 1000 + 1));
+    name_rows(trace, name);
+}
+
+/* How far what is shown may be wrong. */
+static struct json_tree *facts_object(const struct trace *trace)
+{
+    struct json_tree *facts = json_object_make();
+
+    json_add_string(facts, "version", VFMIG_VERSION);
+    if (trace->clock.known)
+        json_add_number(facts, "clock_error_ns", trace->clock.error_ns);
+    return facts;
 }
 
 static int write_object(const struct timeline *timeline,
@@ -242,21 +363,24 @@ int timeline_write(struct timeline *timeline, const char *who,
         .timeline = timeline,
         .m = m,
         .spent.size = sizeof(trace.spent),
+        .clock.size = sizeof(trace.clock),
         .wall = wall_offset(),
         .end = clock_now(),
-        .pid = (int)getpid(),
+        .pid = HERE,
     };
     struct json_tree *object;
 
     if (timeline->file == NULL)
         return 0;
     vfm_migration_get_spent(m, &trace.spent);
+    vfm_migration_get_clock(m, &trace.clock);
     object = json_object_make();
     trace.events = json_array_make();
-    name_rows(&trace, who);
     add_events(&trace);
     add_downtime(&trace);
+    name_processes(&trace, who, add_spans(&trace));
     json_add(object, "traceEvents", trace.events);
     json_add_string(object, "displayTimeUnit", "ms");
+    json_add(object, "otherData", facts_object(&trace));
     return write_object(timeline, object, err);
 }

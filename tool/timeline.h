@@ -5,11 +5,11 @@
 
 /*
  * --timeline: what happened when, as a trace that the viewers of Chrome and
- * Perfetto show: the stages in a row, below them the downtime, below that what
- * state each device was in.
+ * Perfetto show: the stages in a row, below them the downtime and what was
+ * waited for, below that what each device did.  A source's has the other side's
+ * below its own, on one clock.
  *
- * Times are those of the wall clock, so that the traces of both sides can be
- * put together: as far as their clocks agree.
+ * Times are those of the wall clock here.
  */
 
 #include <stdint.h>

@@ -474,11 +474,71 @@ struct vfm_spent {
     uint64_t total_ns[VFM_CAUSES_MAX];
     uint64_t downtime_ns[VFM_CAUSES_MAX];
     uint64_t stage_ns[VFM_STAGES_MAX][VFM_CAUSES_MAX];
+
+    /* Of each stage, what is of the downtime: the same sum. */
+    uint64_t stopped_ns[VFM_STAGES_MAX][VFM_CAUSES_MAX];
+
+    /* Source: what the other side did while it was waited for, as it says.
+     * What it had not begun with, or had done, is the link's.  The sum is the
+     * peer's part of the downtime, or zero: the other side did not say. */
+    uint64_t there_ns[VFM_CAUSES_MAX];
 };
 
 /* At any moment.  Returns 0, or -EINVAL for a size as above. */
 int vfm_migration_get_spent(const struct vfm_migration *m,
                             struct vfm_spent *spent);
+
+/* What a migration did when. */
+enum vfm_span_kind {
+    VFM_SPAN_STAGE, /* a stage; bytes on the channel */
+    VFM_SPAN_ARC,   /* a transition of a device */
+    VFM_SPAN_DATA,  /* from the first byte of a device's state in this stage to
+                     * the last; bytes of it */
+    VFM_SPAN_WAIT,  /* nothing was done, because of cause; for a device, if it
+                     * was one.  While the VM is stopped, and of some length. */
+};
+
+/* Returns a static string such as "stage", or "?". */
+const char *vfm_span_kind_name(enum vfm_span_kind kind);
+
+/* Times are those of the monotonic clock here.  Size as in struct
+ * vfm_progress. */
+struct vfm_span {
+    size_t size;
+
+    enum vfm_span_kind kind;
+    bool there; /* it was the other side that did it, and it told us */
+    enum vfm_stage stage;
+    enum vfm_cause cause;
+    const char *device; /* its id, which lives as long as the migration; NULL */
+    enum vfm_state from;
+    enum vfm_state to;
+    int64_t began_ns;
+    int64_t ended_ns;
+    uint64_t bytes;
+};
+
+/* Span @index, at any moment; there is a limit to what is kept.
+ * Returns 0, -ENOENT past the last, or -EINVAL for a size as above. */
+int vfm_migration_get_span(const struct vfm_migration *m, unsigned int index,
+                           struct vfm_span *span);
+
+/*
+ * Source: how far the other side's monotonic clock is ahead of ours, and by how
+ * much this may be wrong.  Not known if the other side cannot tell.  Size as in
+ * struct vfm_progress.
+ */
+struct vfm_clock {
+    size_t size;
+
+    bool known;
+    int64_t offset_ns;
+    uint64_t error_ns;
+};
+
+/* At any moment.  Returns 0, or -EINVAL for a size as above. */
+int vfm_migration_get_clock(const struct vfm_migration *m,
+                            struct vfm_clock *clock);
 
 /* An XXH3-128 digest in hexadecimal, and the terminating zero. */
 #define VFM_DIGEST_SIZE 33

@@ -17,6 +17,8 @@ _Static_assert(VFM_STAGE_DONE <= VFM_STAGES_MAX,
 #define STATS_SIZE_MIN    sizeof(struct vfm_device_stats)
 #define RAM_SIZE_MIN      sizeof(struct vfm_ram_stats)
 #define SPENT_SIZE_MIN    sizeof(struct vfm_spent)
+#define SPAN_SIZE_MIN     sizeof(struct vfm_span)
+#define CLOCK_SIZE_MIN    sizeof(struct vfm_clock)
 
 enum vfm_outcome vfm_migration_get_outcome(const struct vfm_migration *m)
 {
@@ -112,6 +114,24 @@ int vfm_migration_get_device_stats(const struct vfm_migration *m,
     return answer_copy(stats, STATS_SIZE_MIN, &ours, sizeof(ours));
 }
 
+/* What the target did while it was waited for is no more than we have waited;
+ * the rest was under way. */
+static void split_peer(const struct vfm_migration *m,
+                       uint64_t there_ns[VFM_CAUSES_MAX])
+{
+    uint64_t left = m->spent.downtime_ns[VFM_CAUSE_PEER];
+
+    for (unsigned int cause = 0; cause < CAUSES; cause++) {
+        uint64_t ns = m->source.there_ns[cause];
+
+        if (cause == VFM_CAUSE_PEER)
+            continue;
+        there_ns[cause] = ns < left ? ns : left;
+        left -= there_ns[cause];
+    }
+    there_ns[VFM_CAUSE_LINK] += left;
+}
+
 int vfm_migration_get_spent(const struct vfm_migration *m,
                             struct vfm_spent *spent)
 {
@@ -120,8 +140,50 @@ int vfm_migration_get_spent(const struct vfm_migration *m,
 
     memcpy(ours.total_ns, now.total_ns, sizeof(now.total_ns));
     memcpy(ours.downtime_ns, now.downtime_ns, sizeof(now.downtime_ns));
-    for (unsigned int stage = 0; stage < VFM_STAGE_DONE; stage++)
+    for (unsigned int stage = 0; stage < VFM_STAGE_DONE; stage++) {
         memcpy(ours.stage_ns[stage], now.stage_ns[stage],
                sizeof(now.stage_ns[stage]));
+        memcpy(ours.stopped_ns[stage], now.stopped_ns[stage],
+               sizeof(now.stopped_ns[stage]));
+    }
+    if (m->source.told)
+        split_peer(m, ours.there_ns);
     return answer_copy(spent, SPENT_SIZE_MIN, &ours, sizeof(ours));
+}
+
+int vfm_migration_get_span(const struct vfm_migration *m, unsigned int index,
+                           struct vfm_span *span)
+{
+    const struct span *kept;
+    struct vfm_span ours;
+
+    if (index >= m->spans.count)
+        return -ENOENT;
+    kept = &m->spans.all[index];
+    ours = (struct vfm_span){
+        .kind = kept->kind,
+        .there = kept->there,
+        .stage = kept->stage,
+        .cause = kept->cause,
+        .device =
+            kept->device == SPAN_NO_ONE ? NULL : m->members[kept->device]->id,
+        .from = kept->from,
+        .to = kept->to,
+        .began_ns = kept->began_at,
+        .ended_ns = kept->ended_at,
+        .bytes = kept->bytes,
+    };
+    return answer_copy(span, SPAN_SIZE_MIN, &ours, sizeof(ours));
+}
+
+int vfm_migration_get_clock(const struct vfm_migration *m,
+                            struct vfm_clock *clock)
+{
+    const struct vfm_clock ours = {
+        .known = m->source.clock.known,
+        .offset_ns = m->source.clock.ns,
+        .error_ns = m->source.clock.error_ns,
+    };
+
+    return answer_copy(clock, CLOCK_SIZE_MIN, &ours, sizeof(ours));
 }

@@ -10,6 +10,7 @@
 
 #include "migration/hello.h"
 #include "util/bytes.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/json.h"
 #include "util/text.h"
@@ -189,11 +190,13 @@ int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
     text_put(&t, ",\"version\":\"%s\",\"machine\":", VFMIG_VERSION);
     text_put_json(&t, m->machine);
     text_put(&t, ",\"running\":%s", m->paused ? "false" : "true");
+    if (m->source.asked_at > 0)
+        text_put(&t, ",\"clock\":%" PRId64, m->source.asked_at);
     return end_frame(&t, frame, len, err);
 }
 
-int hello_build_answer(const char *refusal, char **frame, size_t *len,
-                       struct vfm_error *err)
+int hello_build_answer(const struct vfm_migration *m, const char *refusal,
+                       char **frame, size_t *len, struct vfm_error *err)
 {
     struct text t = { 0 };
 
@@ -204,6 +207,9 @@ int hello_build_answer(const char *refusal, char **frame, size_t *len,
         text_put(&t, ",\"reason\":");
         text_put_json(&t, refusal);
     }
+    if (m->target.asked)
+        text_put(&t, ",\"clock\":[%" PRId64 ",%" PRId64 "]", m->target.heard_at,
+                 clock_now());
     return end_frame(&t, frame, len, err);
 }
 
@@ -340,6 +346,7 @@ static int check_devices(struct vfm_migration *m, const struct json *hello,
                          struct vfm_error *err)
 {
     const struct json *list = json_get(hello, "devices", JSON_ARRAY);
+    int there = 0;
 
     if (list == NULL)
         return error_set(err, -EPROTO, "hello: names no devices");
@@ -359,6 +366,7 @@ static int check_devices(struct vfm_migration *m, const struct json *hello,
                              "none is waiting",
                              id);
         member->announced = true;
+        member->there = there++;
         ret = compare_device(member, theirs, err);
         if (ret < 0)
             return ret;
@@ -490,12 +498,26 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
     if (ret == 0)
         ret = check_blobs(m, hello, err);
     m->target.source_running = get_true(hello, "running");
+    m->target.asked = json_get(hello, "clock", JSON_INTEGER) != NULL;
     json_free(hello);
     return ret;
 }
 
-int hello_check_answer(const struct vfm_migration *m, const char *json,
-                       size_t len, struct vfm_error *err)
+/* An older target's answer has no times. */
+static void take_clock(struct vfm_migration *m, const struct json *answer)
+{
+    const struct json *times = json_get(answer, "clock", JSON_ARRAY);
+    const struct json *heard = times == NULL ? NULL : times->first;
+    const struct json *answered = heard == NULL ? NULL : heard->next;
+
+    if (answered != NULL && heard->kind == JSON_INTEGER &&
+        answered->kind == JSON_INTEGER)
+        offset_take(&m->source.clock, m->source.asked_at, heard->integer,
+                    answered->integer, clock_now());
+}
+
+int hello_check_answer(struct vfm_migration *m, const char *json, size_t len,
+                       struct vfm_error *err)
 {
     struct json *answer;
     int ret = parse(json, len, "the answer ", &answer, err);
@@ -506,6 +528,7 @@ int hello_check_answer(const struct vfm_migration *m, const char *json,
         ret =
             error_set(err, -EREMOTEIO, "%s: the target refuses: %.160s",
                       vfm_channel_name(m->channel), get_text(answer, "reason"));
+    take_clock(m, answer);
     json_free(answer);
     return ret;
 }

@@ -20,8 +20,8 @@ int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
                 struct vfm_error *err);
 
 /* The target's answer: yes if @refusal is NULL, else why not. */
-int hello_build_answer(const char *refusal, char **frame, size_t *len,
-                       struct vfm_error *err);
+int hello_build_answer(const struct vfm_migration *m, const char *refusal,
+                       char **frame, size_t *len, struct vfm_error *err);
 
 /* Takes one frame out of @in: 1 and its JSON text, valid until @in is filled
  * again, 0 if it is not all there, or -EPROTO. */
@@ -33,7 +33,7 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
                 struct vfm_error *err);
 
 /* Source: 0 if the answer is yes, else the target's reason. */
-int hello_check_answer(const struct vfm_migration *m, const char *json,
-                       size_t len, struct vfm_error *err);
+int hello_check_answer(struct vfm_migration *m, const char *json, size_t len,
+                       struct vfm_error *err);
 
 #endif

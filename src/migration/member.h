@@ -14,6 +14,7 @@
 #include <vfmig/migration.h>
 
 #include "device/device.h"
+#include "migration/span.h"
 #include "section/pci-keeper.h"
 #include "section/pci-state.h"
 #include "util/digest.h"
@@ -22,6 +23,7 @@
 struct member_move {
     bool under_way;
     int64_t began_at;
+    enum vfm_state from;
 };
 
 struct member {
@@ -29,10 +31,13 @@ struct member {
     char *id;
     char *section; /* "<id>/vfio" */
     uint32_t section_id;
+    int index; /* among the members */
+    int there; /* among those of the source */
 
     enum vfm_state initial; /* before the migration touched it */
     bool touched;
     struct member_move move;
+    struct span *data; /* of its state, in the stage that it says; or NULL */
     bool recovering;
     enum vfm_recovery recovery; /* the worst so far */
     bool known_gone;            /* whoever waits for it was woken */

@@ -27,9 +27,12 @@ enum message_type {
     MESSAGE_PROGRESS = 0x8001, /* target: u64 bytes loaded, u64 busy ns */
     MESSAGE_LOADED = 0x8002,   /* target: all is checked; u64 check ns */
     MESSAGE_YOURS = 0x8003,    /* source: u8, 1: run the devices */
-    MESSAGE_RUNNING = 0x8004,  /* target: they run; u64 start ns */
+    MESSAGE_RUNNING = 0x8004,  /* target: they run; u64 when it heard
+                                * "yours", u64 now */
     MESSAGE_RETURNED = 0x8005, /* target: they don't and won't; why */
     MESSAGE_FAILED = 0x8006,   /* either: it is over; why */
+    MESSAGE_SPANS = 0x8007,    /* target: what it did when; span.h */
+    MESSAGE_SPENT = 0x8008,    /* target: u64 ns by cause; no more of these */
 };
 
 struct message {

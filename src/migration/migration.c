@@ -155,6 +155,7 @@ int vfm_migration_new(struct vfm_channel *channel,
     if (m == NULL)
         return error_set(err, -ENOMEM, "migration: out of memory");
     m->channel = channel;
+    m->spent_for = m->wait.device = SPAN_NO_ONE;
     m->epoll_fd = m->cancel_fd = m->due_fd = m->timer_fd = -1;
     ret = init(m, options, err);
     if (ret < 0) {
@@ -228,6 +229,7 @@ int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
                      &m->members[m->num_members]);
     if (ret < 0)
         return error_set(err, ret, "%s: out of memory", id);
+    m->members[m->num_members]->index = (int)m->num_members;
     m->num_members++;
     return 0;
 }

@@ -35,6 +35,7 @@
 #include "migration/outbox.h"
 #include "migration/policy.h"
 #include "migration/member.h"
+#include "migration/span.h"
 #include "migration/spent.h"
 #include "migration/tracking.h"
 #include "section/blob.h"
@@ -109,6 +110,11 @@ struct source {
     struct tracking tracking;
     char *text; /* the hello, then the vmdescription: being sent */
 
+    int64_t asked_at; /* the hello, then `yours`, was put */
+    struct offset clock;
+    bool told; /* the target has said what it did when */
+    uint64_t there_ns[CAUSES]; /* as it says */
+
     bool switching;  /* it was decided to stop the devices */
     bool looking;    /* devices are being asked for sizes */
     int64_t look_at; /* when they are next */
@@ -152,7 +158,10 @@ struct target {
     uint64_t busy_ns;    /* of loading */
     int64_t busy_since;  /* 0: not now */
 
-    unsigned int turn; /* the device whose configuration is next */
+    unsigned int turn; /* the device whose configuration is next; then: the
+                        * span that the source is told next */
+    bool asked;        /* it wants to be told */
+    int64_t heard_at;  /* its hello, then `yours` */
     uint64_t check_ns;
     struct vfm_error refusal; /* what the hello was answered with */
     char *text;               /* that answer: being sent */
@@ -193,6 +202,10 @@ struct vfm_migration {
     int64_t stage_began_at;
     int64_t over_at;
     struct spent spent;
+    int spent_for; /* the device, if the cause is one, or SPAN_NO_ONE */
+    struct spans spans;
+    struct span wait;     /* that may go on */
+    uint64_t stage_bytes; /* on the channel, when the stage began */
     enum vfm_outcome outcome;
     struct vfm_error failure; /* the first; code 0 if none */
     bool failed_at_peer;      /* the channel, or what it said */
@@ -321,9 +334,16 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err);
 int talk_failure(const struct vfm_migration *m, const struct message *msg,
                  struct vfm_error *err);
 
-/* account.c: from now on the time is spent on @cause.  Returns what it was
+/* account.c: the stage that is left, or is the last, is over. */
+void note_stage(struct vfm_migration *m);
+/* A transition of @member is over. */
+void note_arc(struct vfm_migration *m, const struct member *member);
+/* From now on the time is spent on @cause.  Returns what it was
  * spent on before, for whoever is called from many places and gives it back. */
 enum vfm_cause spend(struct vfm_migration *m, enum vfm_cause cause);
+/* The same, for @member, or nobody's if NULL. */
+enum vfm_cause spend_for(struct vfm_migration *m, enum vfm_cause cause,
+                         const struct member *member);
 /* Whether the device has taken all that was written: 0, -EAGAIN, an error. */
 int flush_device(struct vfm_migration *m, const struct member *member,
                  struct vfm_error *err);

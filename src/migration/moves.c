@@ -23,6 +23,7 @@ static void note_result(struct vfm_migration *m, struct member *member, int ret,
     if (ret == -EAGAIN)
         return;
     member->move.under_way = false;
+    note_arc(m, member);
     tell_state(m, member);
     if (ret < 0)
         note_failure(m, err);
@@ -42,7 +43,8 @@ static void start_moves(struct vfm_migration *m, want_fn *want, moved_fn *moved)
         if (state == vfm_device_state(member->dev))
             continue;
         member->touched = true;
-        member->move = (struct member_move){ true, clock_now() };
+        member->move = (struct member_move){ true, clock_now(),
+                                             vfm_device_state(member->dev) };
         note_result(m, member, device_set_state_start(member->dev, state, &err),
                     &err, moved);
     }

@@ -152,8 +152,8 @@ static void put_config(struct vfm_migration *m, const struct member *member)
 static int save_config(struct vfm_migration *m, struct member *member,
                        struct vfm_error *err)
 {
-    enum vfm_cause cause =
-        spend(m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE);
+    enum vfm_cause cause = spend_for(
+        m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE, member);
     int ret =
         member->keeper.is_set
             ? pci_keeper_save(&member->keeper, &member->config, member->id, err)

@@ -60,6 +60,7 @@ int source_yours(struct vfm_migration *m, struct vfm_error *err)
         return 0;
     if (m->step == 0) {
         message_put(&m->outbox, MESSAGE_YOURS, &run, sizeof(run));
+        m->source.asked_at = clock_now();
         m->step = 1;
     }
     ret = talk_flush(m, err);
@@ -102,7 +103,7 @@ int source_start(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-enum { STOP_DEVICES = 1, STOP_TRACKERS, FINISH };
+enum { STOP_DEVICES = 1, STOP_TRACKERS, HEAR, FINISH };
 
 /* The devices are told to end what the migration has begun. */
 static int end_sessions(struct vfm_migration *m, struct vfm_error *err)
@@ -119,9 +120,25 @@ static int end_sessions(struct vfm_migration *m, struct vfm_error *err)
         m->step = STOP_TRACKERS;
     }
     ret = m->step == STOP_TRACKERS ? tracking_stop(m) : 0;
-    if (ret == 0)
-        m->step = FINISH;
+    if (ret == 0 && m->step < HEAR)
+        m->step = HEAR;
     return ret;
+}
+
+/* The target tells what it did when.  It is waited for no longer than it would
+ * be silent if it were busy. */
+static int hear_spans(struct vfm_migration *m)
+{
+    int64_t until = m->stage_began_at + keep_alive_ns(m);
+    bool may_come = m->source.running && m->source.clock.known;
+
+    if (may_come && source_listen(m, NULL) == 0 && !m->source.told &&
+        clock_now() < until) {
+        wish_wake(m, until);
+        return -EAGAIN;
+    }
+    m->step = FINISH;
+    return 0;
 }
 
 /* The devices are the other side's: a failure to tidy up is no failure of the
@@ -133,6 +150,8 @@ int source_cleanup(struct vfm_migration *m, struct vfm_error *err)
     if (m->step == 0)
         m->step = m->options.keep_running ? STOP_TRACKERS : STOP_DEVICES;
     ret = end_sessions(m, err);
+    if (ret == 0 && m->step == HEAR)
+        ret = hear_spans(m);
     if (ret < 0)
         return ret;
     if (m->options.keep_running)

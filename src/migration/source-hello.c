@@ -16,8 +16,10 @@ enum { SAY, SENDING, LISTENING };
 static int say_hello(struct vfm_migration *m, struct vfm_error *err)
 {
     size_t len;
-    int ret = hello_build(m, &m->source.text, &len, err);
+    int ret;
 
+    m->source.asked_at = clock_now();
+    ret = hello_build(m, &m->source.text, &len, err);
     if (ret < 0)
         return ret;
     outbox_begin(&m->outbox);

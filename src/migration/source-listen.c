@@ -51,12 +51,53 @@ static int note_loaded(struct vfm_migration *m, const struct message *msg,
     return 0;
 }
 
-static int note_running(struct vfm_migration *m, struct vfm_error *err)
+/* With it come the times that were said when both sides were awake: they are
+ * closer than those of the hello, and of the downtime. */
+static int note_running(struct vfm_migration *m, const struct message *msg,
+                        struct vfm_error *err)
 {
     if (!m->source.given)
         return error_set(err, -EPROTO,
                          "target: runs devices that were not given to it");
+    if (m->source.clock.known && msg->len == 2 * sizeof(uint64_t))
+        offset_take(&m->source.clock, m->source.asked_at,
+                    (int64_t)message_u64(msg, 0), (int64_t)message_u64(msg, 1),
+                    clock_now());
     m->source.running = true;
+    return 0;
+}
+
+static int refuse_message(const struct message *msg, struct vfm_error *err)
+{
+    return error_set(err, -EPROTO, "target: message 0x%04x is not for a source",
+                     (unsigned int)msg->type);
+}
+
+/* They come when all is over, and of what we did not ask for there is none.
+ * One that cannot be is not worth a failure, nor a place in the list. */
+static int note_spans(struct vfm_migration *m, const struct message *msg,
+                      struct vfm_error *err)
+{
+    if (!m->source.clock.known || !m->source.running || m->source.told)
+        return refuse_message(msg, err);
+    for (size_t at = 0; at + SPAN_BYTES <= msg->len; at += SPAN_BYTES) {
+        struct span span;
+
+        if (span_get(&span, msg->payload + at, m->num_members,
+                     m->source.clock.ns))
+            spans_add(&m->spans, &span);
+    }
+    return 0;
+}
+
+static int note_spent(struct vfm_migration *m, const struct message *msg,
+                      struct vfm_error *err)
+{
+    if (!m->source.clock.known || !m->source.running || m->source.told)
+        return refuse_message(msg, err);
+    for (unsigned int cause = 0; cause < CAUSES; cause++)
+        m->source.there_ns[cause] = message_u64(msg, cause);
+    m->source.told = true;
     return 0;
 }
 
@@ -122,18 +163,20 @@ static int take_message(struct vfm_migration *m, const struct message *msg,
     case MESSAGE_LOADED:
         return note_loaded(m, msg, err);
     case MESSAGE_RUNNING:
-        return note_running(m, err);
+        return note_running(m, msg, err);
     case MESSAGE_RETURNED:
         return note_returned(m, msg, err);
     case MESSAGE_FAILED:
         return talk_failure(m, msg, err);
+    case MESSAGE_SPANS:
+        return note_spans(m, msg, err);
+    case MESSAGE_SPENT:
+        return note_spent(m, msg, err);
     case MESSAGE_SHUT:
     case MESSAGE_PONG:
     case MESSAGE_YOURS:
     default:
-        return error_set(err, -EPROTO,
-                         "target: message 0x%04x is not for a source",
-                         (unsigned int)msg->type);
+        return refuse_message(msg, err);
     }
 }
 

@@ -58,6 +58,7 @@ void spent_move(struct spent *spent, enum vfm_stage from, enum vfm_stage to,
 int64_t spent_stopped(struct spent *spent)
 {
     memcpy(spent->before_ns, spent->total_ns, sizeof(spent->before_ns));
+    memcpy(spent->stage_before_ns, spent->stage_ns, sizeof(spent->stage_ns));
     return spent->at;
 }
 
@@ -65,5 +66,9 @@ int64_t spent_started(struct spent *spent)
 {
     for (unsigned int i = 0; i < CAUSES; i++)
         spent->downtime_ns[i] = spent->total_ns[i] - spent->before_ns[i];
+    for (unsigned int stage = 0; stage < VFM_STAGE_DONE; stage++)
+        for (unsigned int i = 0; i < CAUSES; i++)
+            spent->stopped_ns[stage][i] =
+                spent->stage_ns[stage][i] - spent->stage_before_ns[stage][i];
     return spent->at;
 }

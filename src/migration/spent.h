@@ -25,7 +25,9 @@ struct spent {
     uint64_t stage_ns[VFM_STAGE_DONE][CAUSES];
     uint64_t total_ns[CAUSES];
     uint64_t before_ns[CAUSES]; /* of the total, when the VM stopped */
+    uint64_t stage_before_ns[VFM_STAGE_DONE][CAUSES];
     uint64_t downtime_ns[CAUSES];
+    uint64_t stopped_ns[VFM_STAGE_DONE][CAUSES];
 };
 
 /* From now on it is @cause; what went before is added to @stage. */

@@ -125,6 +125,7 @@ int blocker_get(const struct vfm_migration *m, unsigned int n,
 static void enter_stage(struct vfm_migration *m, enum vfm_stage stage)
 {
     spend(m, VFM_CAUSE_SELF);
+    note_stage(m);
     m->stage = stage;
     m->stage_began_at = m->spent.at;
     m->step = 0;
@@ -169,6 +170,8 @@ static int run_forward(struct vfm_migration *m, struct vfm_error *err)
 static void end(struct vfm_migration *m)
 {
     spend(m, VFM_CAUSE_SELF);
+    if (m->stage < VFM_STAGE_DONE)
+        note_stage(m);
     m->over = true;
     m->over_at = m->spent.at;
     if (m->failure.code == 0)

@@ -100,8 +100,8 @@ static void note_checked(struct member *member, uint64_t ns)
 static int apply_config(struct vfm_migration *m, struct member *member,
                         struct vfm_error *err)
 {
-    enum vfm_cause cause =
-        spend(m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE);
+    enum vfm_cause cause = spend_for(
+        m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE, member);
     int ret = 0;
 
     if (member->keeper.is_set)
@@ -209,6 +209,8 @@ static int take_message(struct vfm_migration *m, const struct message *msg,
                          "source: message 0x%04x where \"yours\" should be",
                          (unsigned int)msg->type);
     m->target.ours = true;
+    m->target.turn = 0;
+    m->target.heard_at = clock_now();
     m->target.source_running = msg->payload[0] != 0;
     return 0;
 }
@@ -276,11 +278,15 @@ static int run_devices(struct vfm_migration *m, struct vfm_error *err)
  * stop them. */
 static int say_running(struct vfm_migration *m)
 {
+    uint8_t times[2 * sizeof(uint64_t)];
     struct vfm_error err = { 0 };
     int ret = 0;
 
+    put_be64(times, (uint64_t)m->target.heard_at);
+    put_be64(times + sizeof(uint64_t), (uint64_t)clock_now());
     if (peer_is(m, VFM_PEER_VFMIG))
-        ret = target_say(m, &m->target.said, MESSAGE_RUNNING, NULL, 0, &err);
+        ret = target_say(m, &m->target.said, MESSAGE_RUNNING, times,
+                         m->target.asked ? sizeof(times) : 0, &err);
     ret = talk_wait(m, ret, &err);
     if (ret < 0 && ret != -EAGAIN)
         tell_warning(m, "the source could not be told that the devices run: %s",
@@ -302,9 +308,19 @@ int target_start(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+enum { TELL, FINISH };
+
 int target_cleanup(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret = vfm_channel_finish(m->channel, err);
+    int ret;
+
+    if (m->step == TELL) {
+        ret = talk_wait(m, target_tell_spans(m), err);
+        if (ret == -EAGAIN)
+            return ret;
+        m->step = FINISH; /* who does not take it goes without */
+    }
+    ret = vfm_channel_finish(m->channel, err);
 
     if (ret < 0 && ret != -EAGAIN)
         tell_warning(m, "%s", err->message);

@@ -26,8 +26,9 @@ static int answer(struct vfm_migration *m, const struct vfm_error *refusal,
                   struct vfm_error *err)
 {
     size_t len;
-    int ret = hello_build_answer(refusal->code == 0 ? NULL : refusal->message,
-                                 &m->target.text, &len, err);
+    int ret =
+        hello_build_answer(m, refusal->code == 0 ? NULL : refusal->message,
+                           &m->target.text, &len, err);
 
     if (ret < 0)
         return ret;
@@ -47,6 +48,7 @@ static int hear_hello(struct vfm_migration *m, struct vfm_error *err)
 
     if (ret < 0)
         return ret;
+    m->target.heard_at = clock_now();
     hello_check(m, json, len, &refusal);
     return answer(m, &refusal, err);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "migration/target.h"
+#include "util/bytes.h"
 #include "util/clock.h"
 
 /* How often, when there is something new. */
@@ -47,4 +48,55 @@ int target_say(struct vfm_migration *m, bool *put, enum message_type type,
     message_put(&m->outbox, type, payload, len);
     *put = true;
     return talk_flush(m, err);
+}
+
+#define SPANS_IN_ONE (MESSAGE_MAX / SPAN_BYTES)
+
+/* As many of what comes next as a message holds. */
+static void put_spans(struct vfm_migration *m)
+{
+    uint8_t payload[SPANS_IN_ONE * SPAN_BYTES];
+    unsigned int n = 0;
+
+    while (n < SPANS_IN_ONE && m->target.turn < m->spans.count) {
+        const struct span *span = &m->spans.all[m->target.turn++];
+        int device = span->device == SPAN_NO_ONE
+                         ? SPAN_NO_ONE
+                         : m->members[span->device]->there;
+
+        span_put(span, device, payload + (size_t)n++ * SPAN_BYTES);
+    }
+    message_put(&m->outbox, MESSAGE_SPANS, payload, (size_t)n * SPAN_BYTES);
+}
+
+/* What the source waited for since it had sent everything, but for what we
+ * waited for it. */
+static void put_spent(struct vfm_migration *m)
+{
+    uint8_t payload[CAUSES * sizeof(uint64_t)];
+
+    for (unsigned int cause = 0; cause < CAUSES; cause++) {
+        uint64_t ns = 0;
+
+        for (int stage = VFM_STAGE_CHECK; stage <= VFM_STAGE_START; stage++)
+            ns += m->spent.stage_ns[stage][cause];
+        put_be64(payload + cause * sizeof(uint64_t),
+                 cause == VFM_CAUSE_PEER ? 0 : ns);
+    }
+    message_put(&m->outbox, MESSAGE_SPENT, payload, sizeof(payload));
+    m->target.asked = false;
+}
+
+int target_tell_spans(struct vfm_migration *m)
+{
+    int ret = talk_flush(m, NULL);
+
+    while (ret == 0 && m->target.asked) {
+        if (m->target.turn < m->spans.count)
+            put_spans(m);
+        else
+            put_spent(m);
+        ret = talk_flush(m, NULL);
+    }
+    return ret;
 }

@@ -267,23 +267,46 @@ static void note_blindness(struct vfm_migration *m, int ret)
     m->watches->blinded = ret < 0;
 }
 
-static bool any_is_busy(const struct vfm_migration *m)
+/* How many are, and the last of them. */
+static unsigned int count_busy(const struct vfm_migration *m,
+                               const struct member **busy)
 {
+    unsigned int n = 0;
+
     for (unsigned int i = 0; i < m->num_members; i++)
-        if (device_is_busy(m->members[i]->dev))
-            return true;
-    return false;
+        if (device_is_busy(m->members[i]->dev)) {
+            *busy = m->members[i];
+            n++;
+        }
+    return n;
+}
+
+/* Which device we wait for, or NULL if it is several. */
+static const struct member *waited_device(const struct vfm_migration *m)
+{
+    const struct member *busy = NULL;
+    unsigned int n = count_busy(m, &busy);
+
+    if (m->num_members == 1)
+        return m->members[0];
+    if (n > 0)
+        return n == 1 ? busy : NULL;
+    if (!is_source(m))
+        return m->target.loading;
+    return m->source.turn < m->num_members ? m->members[m->source.turn] : NULL;
 }
 
 /* Whom we wait for.  Who does not take what we have holds us up, whatever else
  * might come meanwhile; a peer is listened to all the time. */
 static enum vfm_cause waited_for(const struct vfm_migration *m)
 {
+    const struct member *busy;
+
     if (m->watches->due)
         return VFM_CAUSE_LOOP;
     if (m->wishes.send)
         return VFM_CAUSE_LINK;
-    if (m->wishes.data || any_is_busy(m))
+    if (m->wishes.data || count_busy(m, &busy) > 0)
         return VFM_CAUSE_DEVICE;
     return m->wishes.recv ? VFM_CAUSE_PEER : VFM_CAUSE_POLICY;
 }
@@ -291,6 +314,7 @@ static enum vfm_cause waited_for(const struct vfm_migration *m)
 void wait_update(struct vfm_migration *m)
 {
     struct pollfd all[MAX_WATCHES];
+    enum vfm_cause cause;
     int n;
 
     if (!m->over)
@@ -303,6 +327,8 @@ void wait_update(struct vfm_migration *m)
                    (m->watches->blinded || m->wishes.wake_at <= clock_now()));
     if (!m->watches->due)
         arm_timer(m);
-    if (!m->over)
-        spend(m, waited_for(m));
+    if (m->over)
+        return;
+    cause = waited_for(m);
+    spend_for(m, cause, cause == VFM_CAUSE_DEVICE ? waited_device(m) : NULL);
 }

@@ -45,11 +45,11 @@ enum act {
     ACTS,
 };
 
-static const uint16_t types[] = { MESSAGE_SHUT,           MESSAGE_PONG,
-                                  MESSAGE_SWITCHOVER_ACK, MESSAGE_PROGRESS,
-                                  MESSAGE_LOADED,         MESSAGE_YOURS,
-                                  MESSAGE_RUNNING,        MESSAGE_RETURNED,
-                                  MESSAGE_FAILED,         UINT16_C(0xffff) };
+static const uint16_t types[] = {
+    MESSAGE_SHUT,   MESSAGE_PONG,     MESSAGE_SWITCHOVER_ACK, MESSAGE_PROGRESS,
+    MESSAGE_LOADED, MESSAGE_YOURS,    MESSAGE_RUNNING,        MESSAGE_RETURNED,
+    MESSAGE_FAILED, UINT16_C(0xffff), MESSAGE_SPANS,          MESSAGE_SPENT
+};
 
 /* What is left of the input. */
 struct input {

@@ -11,9 +11,13 @@ from vfmig_programs import Device, receive, vfmig
 CAUSES = {"self", "vm", "device", "link", "peer", "policy", "digest", "loop"}
 
 
-def spans(path):
-    """The trace's spans by row."""
-    trace = json.loads(path.read_text())["traceEvents"]
+HERE, THERE = 1, 2
+
+
+def spans(path, side=HERE):
+    """The spans of one side by row."""
+    trace = [e for e in json.loads(path.read_text())["traceEvents"]
+             if e["pid"] == side]
     rows = {e["tid"]: e["args"]["name"] for e in trace
             if e["ph"] == "M" and e["name"] == "thread_name"}
     found = {name: [] for name in rows.values()}
@@ -21,6 +25,16 @@ def spans(path):
         if event["ph"] == "X":
             found[rows[event["tid"]]].append(event)
     return found
+
+
+def find(row, name, stage=None):
+    """The longest span of that name."""
+    return max((e for e in row if e["name"] == name and
+                stage in (None, e["args"].get("stage"))), key=lambda e: e["dur"])
+
+
+def end(span):
+    return span["ts"] + span["dur"]
 
 
 def move(tmp_path, *words, there=(), size="1M", count=1, send=()):
@@ -97,7 +111,8 @@ def test_a_slow_device_at_the_target_is_the_peer_for_the_source(tmp_path):
 def test_a_timeline_has_every_stage_and_state_in_order(tmp_path):
     sent, _ = move(tmp_path)
     rows = spans(tmp_path / "here.json")
-    assert list(rows) == ["stages", "downtime", "0000:00:01.0"]
+    assert list(rows) == ["stages", "downtime", "waits", "0000:00:01.0",
+                          "0000:00:01.0 arcs", "0000:00:01.0 data"]
     assert [e["name"] for e in rows["stages"]] == list(sent["stages_ns"])
     for before, after in zip(rows["stages"], rows["stages"][1:]):
         assert abs(before["ts"] + before["dur"] - after["ts"]) < 1
@@ -109,13 +124,53 @@ def test_a_timeline_has_every_stage_and_state_in_order(tmp_path):
         rows["stages"][0]["args"])
 
 
-def test_both_sides_are_on_one_clock(tmp_path):
+def test_the_source_shows_both_sides_on_one_clock(tmp_path):
+    """What one side waits for the other does meanwhile, but for as much as the
+    clocks may be wrong."""
+    sent, _ = move(tmp_path, there=("--delay", "RESUMING>STOP:50"), count=2)
+    trace = json.loads((tmp_path / "here.json").read_text())
+    error_us = trace["otherData"]["clock_error_ns"] / 1000 + 1
+    here = spans(tmp_path / "here.json")
+    there = spans(tmp_path / "here.json", THERE)
+    assert list(there) == [
+        "stages", "waits", "0000:00:01.0 arcs", "0000:00:01.0 data",
+        "0000:00:02.0 arcs", "0000:00:02.0 data"]
+    waited = find(here["waits"], "peer", "loaded")
+    for device in "0000:00:01.0", "0000:00:02.0":
+        arc = find(there[f"{device} arcs"], "RESUMING>STOP")
+        assert arc["dur"] >= 50e3
+        assert arc["ts"] > find(here["stages"], "stop")["ts"] - error_us
+        assert end(arc) < end(find(here["stages"], "loaded")) + error_us
+        assert arc["dur"] - waited["dur"] < 20e3
+    # A device runs before it is said, and is given away before it runs.
+    arc = find(there["0000:00:01.0 arcs"], "RUNNING_P2P>RUNNING")
+    assert end(arc) < end(find(here["stages"], "start")) + error_us
+    assert arc["ts"] > find(here["stages"], "yours")["ts"] - error_us
+
+
+def test_the_clocks_are_compared_to_less_than_a_round_trip(tmp_path):
+    """The two are one here: what the target says of itself is what the source
+    shows of it."""
     move(tmp_path)
-    here = spans(tmp_path / "here.json")["stages"]
-    there = spans(tmp_path / "there.json")["stages"]
-    end = {e["name"]: e["ts"] + e["dur"] for e in here}
-    assert there[-1]["ts"] < end["cleanup"] + 1e6
-    assert here[0]["ts"] < there[-1]["ts"]
+    error = json.loads((tmp_path / "here.json").read_text())[
+        "otherData"]["clock_error_ns"] / 1000 + 1
+    own = spans(tmp_path / "there.json")["stages"]
+    told = spans(tmp_path / "here.json", THERE)["stages"]
+    assert [e["name"] for e in told] == [e["name"] for e in own][:-1]
+    for a, b in zip(told, own):
+        # The wall's clock is read anew by each, and may be set meanwhile.
+        assert abs(a["ts"] - b["ts"]) < error + 1000
+
+
+def test_every_device_has_its_bytes_and_arcs(tmp_path):
+    sent, _ = move(tmp_path, count=2)
+    for side in HERE, THERE:
+        rows = spans(tmp_path / "here.json", side)
+        for device in sent["devices"]:
+            data = rows[f"{device['id']} data"]
+            assert sum(e["args"]["bytes"] for e in data) == \
+                device["pre_copy_bytes"] + device["stop_copy_bytes"] > 0
+            assert rows[f"{device['id']} arcs"]
 
 
 def test_a_failed_migration_has_a_timeline_too(tmp_path):

@@ -251,6 +251,8 @@ static void end_side(struct pair_side *side)
             vfm_migration_get_device_stats(side->m, i, &side->stats[i]), 0);
         memcpy(side->digests[i], side->stats[i].digest, VFM_DIGEST_SIZE);
     }
+    if (side->pair->over != NULL)
+        side->pair->over(side);
     assert_int_equal(vfm_migration_dispatch(side->m, NULL), side->ret);
     vfm_migration_close(side->m);
     side->m = NULL;

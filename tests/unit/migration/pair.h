@@ -95,6 +95,7 @@ struct pair_relay {
     int fds[2];     /* to the source, to the target; -1: closed */
     size_t cut[2];  /* bytes from there, then the end; SIZE_MAX: never */
     bool freezes;   /* instead of ending it stands still */
+    bool ages[2];   /* what comes from there is of a version without clocks */
     size_t done[2]; /* bytes that came from there */
     bool ended[2];
     uint8_t *record[2]; /* what came is kept here, if not NULL */
@@ -112,6 +113,7 @@ struct pair {
     bool keeps_channels;
     const char *first_id; /* of the first device; NULL: dev0 */
     void (*prepare)(struct pair_side *side);
+    void (*over)(struct pair_side *side); /* before it is closed */
     void (*meanwhile)(struct pair *p);
 
     char title[256]; /* what is done to it, for messages */

@@ -70,6 +70,16 @@ static void end_direction(struct pair_relay *relay, int from)
     shutdown(relay->fds[!from], SHUT_WR);
 }
 
+/* What nobody knows is ignored. */
+static void hide_clock(uint8_t *buf, size_t len)
+{
+    static const char name[] = "\"clock\"";
+    uint8_t *at = memmem(buf, len, name, sizeof(name) - 1);
+
+    if (at != NULL)
+        memcpy(at, "\"clack\"", sizeof(name) - 1);
+}
+
 static void fill(struct pair_relay *relay, int from)
 {
     size_t most = relay->cut[from] - relay->done[from];
@@ -90,6 +100,8 @@ static void fill(struct pair_relay *relay, int from)
         memcpy(relay->record[from] + relay->done[from], relay->buf[from],
                (size_t)n);
     relay->done[from] += (size_t)n;
+    if (relay->ages[from])
+        hide_clock(relay->buf[from], (size_t)n);
 }
 
 static void pass_on(struct pair_relay *relay, int from)

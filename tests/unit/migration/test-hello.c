@@ -352,7 +352,8 @@ static int answer(const char *refusal)
     size_t len;
     int ret;
 
-    assert_int_equal(hello_build_answer(refusal, &frame, &len, &err), 0);
+    assert_int_equal(hello_build_answer(target, refusal, &frame, &len, &err),
+                     0);
     ret = hello_check_answer(source, frame + 12, len - 12, &err);
     free(frame);
     return ret;

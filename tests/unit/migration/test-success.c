@@ -71,9 +71,13 @@ static uint64_t sum(const uint64_t ns[VFM_CAUSES_MAX])
 static void all_time_has_a_cause(const struct pair_side *side)
 {
     const struct vfm_progress *pr = &side->progress;
+    uint64_t stopped = 0;
 
     assert_int_equal(sum(side->spent.total_ns), pr->elapsed_ns);
     assert_int_equal(sum(side->spent.downtime_ns), pr->downtime_ns);
+    for (unsigned int i = 0; i < VFM_STAGE_DONE; i++)
+        stopped += sum(side->spent.stopped_ns[i]);
+    assert_int_equal(stopped, pr->downtime_ns);
     for (unsigned int i = 0; i < VFM_STAGE_DONE; i++)
         assert_int_equal(sum(side->spent.stage_ns[i]), pr->stage_ns[i]);
 }
