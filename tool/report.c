@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "downtime.h"
 #include "json.h"
 #include "report.h"
 #include "say.h"
@@ -65,16 +66,6 @@ static struct json_tree *stages_object(const struct vfm_progress *figures,
     return stages;
 }
 
-static struct json_tree *causes_object(const uint64_t ns[VFM_CAUSES_MAX])
-{
-    struct json_tree *causes = json_object_make();
-
-    for (int cause = 0; cause <= VFM_CAUSE_LOOP; cause++)
-        json_add_number(causes, vfm_cause_name((enum vfm_cause)cause),
-                        ns[cause]);
-    return causes;
-}
-
 static struct json_tree *downtime_object(const struct vfm_progress *figures,
                                          const struct vfm_spent *spent)
 {
@@ -83,7 +74,8 @@ static struct json_tree *downtime_object(const struct vfm_progress *figures,
     json_add_number(downtime, "total_ns", figures->downtime_ns);
     json_add(downtime, "stages_ns",
              stages_object(figures, DOWNTIME_FIRST, DOWNTIME_LAST));
-    json_add(downtime, "causes_ns", causes_object(spent->downtime_ns));
+    json_add(downtime, "causes_ns", downtime_causes(spent->downtime_ns));
+    downtime_add(downtime, spent);
     return downtime;
 }
 
@@ -136,7 +128,7 @@ static void add_figures(struct json_tree *object, const struct report *report)
     json_add_number(object, "elapsed_ns", figures.elapsed_ns);
     json_add(object, "stages_ns",
              stages_object(&figures, VFM_STAGE_HELLO, VFM_STAGE_CLEANUP));
-    json_add(object, "causes_ns", causes_object(spent.total_ns));
+    json_add(object, "causes_ns", downtime_causes(spent.total_ns));
     json_add(object, "downtime", downtime_object(&figures, &spent));
     json_add(object, "devices", devices_array(report));
 }
@@ -197,29 +189,6 @@ static void print_downtime(const struct vfm_progress *figures, FILE *out)
     fputc('\n', out);
 }
 
-/* And on whom it was spent. */
-static void print_causes(const struct vfm_migration *m,
-                         const struct vfm_progress *figures, FILE *out)
-{
-    struct vfm_spent spent = { .size = sizeof(spent) };
-    const char *before = "of that on: ";
-    char time[QUANTITY_MAX];
-
-    if (figures->downtime_ns == 0)
-        return;
-    vfm_migration_get_spent(m, &spent);
-    for (int cause = 0; cause <= VFM_CAUSE_LOOP; cause++) {
-        uint64_t ns = spent.downtime_ns[cause];
-
-        if (ns < figures->downtime_ns / 100 || ns == 0)
-            continue;
-        fprintf(out, "%s%s %s", before, vfm_cause_name((enum vfm_cause)cause),
-                say_duration(time, ns));
-        before = ", ";
-    }
-    fputc('\n', out);
-}
-
 static void print_device(const struct vfm_device_stats *stats, FILE *out)
 {
     char running[QUANTITY_MAX];
@@ -243,7 +212,7 @@ void report_print_summary(const struct report *report, FILE *out)
     vfm_migration_get_progress(m, &figures);
     print_totals(report, &figures, out);
     print_downtime(&figures, out);
-    print_causes(m, &figures, out);
+    downtime_print(m, out);
     for (unsigned int i = 0; vfm_migration_get_device_stats(m, i, &stats) == 0;
          i++)
         print_device(&stats, out);
