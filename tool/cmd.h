@@ -30,6 +30,8 @@ int cmd_receive(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_predict(int argc, char **argv);
 int cmd_proxy(int argc, char **argv);
 int cmd_splice(int argc, char **argv);
 

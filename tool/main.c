@@ -36,6 +36,8 @@ static const struct command commands[] = {
     { "compare", "find the first difference of two streams or states",
       cmd_compare, EXIT_TROUBLE },
     { "check", "find out whether a device keeps the rules", cmd_check, 0 },
+    { "bench", "measure what moving a device takes", cmd_bench, 0 },
+    { "predict", "say how long devices will be stopped for", cmd_predict, 0 },
     { "proxy", "stand between two QEMUs, and watch", cmd_proxy, 0 },
     { "splice", "replace the state of a device in a stream", cmd_splice, 0 },
     { "state", "show or set the state a device is in", cmd_state, 0 },

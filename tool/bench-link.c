@@ -1,0 +1,359 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Measuring a link, and a trial over it: a migration in all but its end.  The
+ * source's device runs on, the target's is told what it was before.
+ *
+ * The clocks of the two sides are compared by the pings, so that what the
+ * target saw can be put on the source's.
+ */
+#include <errno.h>
+
+#include <vfmig/migration.h>
+
+#include "bench-wire.h"
+#include "bench.h"
+#include "interrupt.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+#define PINGS       33
+#define BULK_FIRST  (UINT64_C(4) << 20)
+#define BULK_NS     (NS_PER_SEC / 4)
+
+/* What a device that does not converge is given. */
+#define PRE_COPY_MS 10000
+
+/* What is in the link's buffers must get there. */
+#define BULK_MS     (4 * WIRE_TIMEOUT_MS)
+
+/* Both sides call it that. */
+#define TRIAL_ID    "bench"
+
+static int ping(struct bench *bench, struct vfm_channel *ch,
+                struct bench_clocks *pair, struct vfm_error *err)
+{
+    struct bench rtts = { 0 };
+
+    *pair = (struct bench_clocks){ .rtt = UINT64_MAX };
+    for (unsigned int i = 0; i < PINGS; i++) {
+        struct wire wire = { .type = WIRE_PING, .a = i };
+        int64_t start = clock_now();
+        int ret = wire_send(ch, &wire, err);
+        uint64_t rtt;
+
+        if (ret == 0)
+            ret = wire_recv(ch, WIRE_PONG, &wire, WIRE_TIMEOUT_MS, err);
+        if (ret < 0)
+            return ret;
+        rtt = (uint64_t)(clock_now() - start);
+        bench_add(&rtts, BENCH_RTT_NS, rtt);
+        if (rtt < pair->rtt) {
+            pair->rtt = rtt;
+            /* Whatever that clock is: only differences are used. */
+            pair->offset = (int64_t)(wire.b - (uint64_t)start - rtt / 2);
+        }
+    }
+    bench_add(bench, BENCH_RTT_NS, bench_value(&rtts, BENCH_RTT_NS).median);
+    return 0;
+}
+
+static int send_bulk(struct vfm_channel *ch, uint64_t bytes, uint64_t *rate,
+                     struct vfm_error *err)
+{
+    struct wire wire = { .type = WIRE_BULK, .a = bytes };
+    int64_t start = clock_now();
+    int ret = wire_send(ch, &wire, err);
+
+    if (ret == 0)
+        ret = wire_send_bulk(ch, bytes, err);
+    if (ret == 0)
+        ret = wire_recv(ch, WIRE_DONE, &wire, BULK_MS, err);
+    if (ret < 0)
+        return ret;
+    *rate = (uint64_t)((double)bytes * NS_PER_SEC /
+                       (double)(clock_now() - start + 1));
+    return 0;
+}
+
+/* A little first, to know how much is worth it. */
+static int measure_rate(struct bench *bench, struct vfm_channel *ch,
+                        struct vfm_error *err)
+{
+    uint64_t bytes = BULK_FIRST;
+    uint64_t rate = 0;
+    int ret = send_bulk(ch, bytes, &rate, err);
+
+    if (ret < 0)
+        return ret;
+    if (rate / (NS_PER_SEC / BULK_NS) > bytes) {
+        bytes = rate / (NS_PER_SEC / BULK_NS);
+        bytes = bytes < WIRE_BULK_MAX ? bytes : WIRE_BULK_MAX;
+        ret = send_bulk(ch, bytes, &rate, err);
+    }
+    if (ret == 0)
+        bench_add(bench, BENCH_LINK_RATE, rate);
+    return ret;
+}
+
+static void take_event(void *opaque, const struct vfm_event *event)
+{
+    struct bench_move *trial = opaque;
+
+    if (event->kind != VFM_EVENT_STAGE)
+        return;
+    if (event->stage == VFM_STAGE_STOP)
+        trial->stopped_at = clock_now();
+    if (event->stage > VFM_STAGE_CHECK && trial->loaded_at == 0)
+        trial->loaded_at = clock_now();
+}
+
+/* Moves the device; what it came to is in @moved. */
+static int move(struct vfm_channel *ch, struct vfm_device *dev,
+                enum vfm_role role, struct bench_move *moved, bool *is_lost,
+                struct vfm_error *err)
+{
+    static const struct vfm_migration_callbacks callbacks = {
+        .size = sizeof(callbacks),
+        .event = take_event,
+    };
+    bool is_source = role == VFM_ROLE_SOURCE;
+    const struct vfm_migration_options options = {
+        .size = sizeof(options),
+        .role = role,
+        .peer = VFM_PEER_NONE,
+        .paused = !is_source,
+        .keep_running = is_source,
+        .pre_copy_timeout_ms = is_source ? PRE_COPY_MS : 0,
+        .force_switchover = is_source,
+        .callbacks = &callbacks,
+        .opaque = moved,
+    };
+    struct vfm_device_stats stats = { .size = sizeof(stats) };
+    struct bench_busy busy = { 0 };
+    struct vfm_migration *m = NULL;
+    int ret = vfm_migration_new(ch, &options, &m, err);
+
+    *moved = (struct bench_move){ 0 };
+    if (ret == 0)
+        ret = vfm_migration_add_device(m, dev, TRIAL_ID, err);
+    if (ret == 0) {
+        interrupt_watch(m);
+        bench_busy(&busy);
+        ret = vfm_migration_run(m, err);
+        moved->permille = bench_busy(&busy);
+        interrupt_watch(NULL);
+        *is_lost = vfm_migration_get_outcome(m) == VFM_OUTCOME_LOST;
+        vfm_migration_get_device_stats(m, 0, &stats);
+        moved->stop_ns = stats.stop_ns;
+        moved->check_ns = stats.check_ns;
+        moved->stop_copy_bytes = stats.stop_copy_bytes;
+    }
+    vfm_migration_close(m);
+    return ret;
+}
+
+static void add_result(struct bench *bench, const struct bench_trial *trial,
+                       const struct wire *result)
+{
+    const struct bench_move *moved = &trial->move;
+    /* The other side's word may be anything, so that overflows must not
+     * matter. */
+    uint64_t loaded = result->d - (uint64_t)trial->clocks.offset;
+    uint64_t stopped =
+        loaded - (uint64_t)moved->stopped_at + trial->clocks.rtt / 2;
+
+    if (stopped < moved->stop_ns || stopped > INT64_MAX)
+        stopped = moved->stop_ns;
+    bench_add(bench, BENCH_TRIAL_STOPPED_NS, stopped);
+    bench_add(bench, BENCH_TRIAL_STOP_NS, moved->stop_ns);
+    bench_add(bench, BENCH_TRIAL_CHECK_NS, result->a);
+    bench_add(bench, BENCH_TRIAL_START_NS, result->b);
+    bench_add(bench, BENCH_TRIAL_BYTES, moved->stop_copy_bytes);
+    bench_add(bench, BENCH_TRIAL_BUSY,
+              result->c > moved->permille && result->c <= 1000
+                  ? result->c
+                  : moved->permille);
+}
+
+/* The first words on a connection.  *@has_device is the other side's. */
+static int greet(struct vfm_channel *ch, bool *has_device,
+                 struct vfm_error *err)
+{
+    struct wire wire = { .type = WIRE_HELLO };
+    int ret = wire_send(ch, &wire, err);
+
+    if (ret == 0)
+        ret = wire_recv(ch, WIRE_HELLO, &wire, WIRE_TIMEOUT_MS, err);
+    *has_device = ret == 0 && wire.a != 0;
+    return ret;
+}
+
+static int try_it(struct vfm_channel *ch, struct bench_trial *trial,
+                  bool *is_lost, struct vfm_error *err)
+{
+    struct wire wire = { .type = WIRE_TRIAL };
+    int ret = wire_send(ch, &wire, err);
+
+    if (ret == 0)
+        ret = wire_recv(ch, WIRE_GO, &wire, WIRE_TIMEOUT_MS, err);
+    if (ret == 0)
+        ret = move(ch, trial->dev, VFM_ROLE_SOURCE, &trial->move, is_lost, err);
+    trial->is_pending = ret == 0;
+    return ret;
+}
+
+int bench_link(struct bench *bench, struct vfm_channel *ch,
+               struct bench_trial *trial, bool is_last, bool *is_lost,
+               struct vfm_error *err)
+{
+    struct wire bye = { .type = WIRE_BYE, .a = is_last };
+    bool has_device;
+    int ret = greet(ch, &has_device, err);
+
+    if (ret == 0)
+        ret = ping(bench, ch, &trial->clocks, err);
+    if (ret == 0)
+        ret = measure_rate(bench, ch, err);
+    if (ret < 0)
+        return ret;
+    if (trial->dev != NULL && has_device)
+        return try_it(ch, trial, is_lost, err);
+    return wire_send(ch, &bye, err);
+}
+
+int bench_fetch(struct bench *bench, struct vfm_channel *ch,
+                const struct bench_trial *trial, bool is_last,
+                struct vfm_error *err)
+{
+    const struct wire bye = { .type = WIRE_BYE, .a = is_last };
+    struct wire wire = { .type = WIRE_FETCH };
+    bool has_device;
+    int ret = greet(ch, &has_device, err);
+
+    if (ret == 0)
+        ret = wire_send(ch, &wire, err);
+    if (ret == 0)
+        ret = wire_recv(ch, WIRE_RESULT, &wire, WIRE_TIMEOUT_MS, err);
+    if (ret < 0)
+        return ret;
+    add_result(bench, trial, &wire);
+    return wire_send(ch, &bye, err);
+}
+
+/* Loads the device, lets it run, and has it in the state that it was in. */
+static int load_trial(struct vfm_channel *ch, struct vfm_device *dev,
+                      struct wire *result, struct vfm_error *err)
+{
+    enum vfm_state was = vfm_device_state(dev);
+    struct bench_move moved = { 0 };
+    bool is_lost;
+    int64_t start;
+    int ret = move(ch, dev, VFM_ROLE_TARGET, &moved, &is_lost, err);
+
+    if (ret < 0)
+        return ret;
+    start = clock_now();
+    ret = vfm_device_set_state(dev, VFM_STATE_RUNNING, err);
+    *result = (struct wire){
+        .type = WIRE_RESULT,
+        .a = moved.check_ns,
+        .b = (uint64_t)(clock_now() - start),
+        .c = moved.permille,
+        .d = (uint64_t)moved.loaded_at,
+    };
+    return ret == 0 ? vfm_device_set_state(dev, was, err) : ret;
+}
+
+static int serve_trial(struct vfm_channel *ch, struct vfm_device *dev,
+                       struct wire *result, struct vfm_error *err)
+{
+    const struct wire wire = { .type = WIRE_GO };
+    int ret;
+
+    if (dev == NULL)
+        return error_set(err, -EPROTO,
+                         "%s: the other side wants a trial, and there is no "
+                         "device here",
+                         vfm_channel_name(ch));
+    ret = wire_send(ch, &wire, err);
+    return ret == 0 ? load_trial(ch, dev, result, err) : ret;
+}
+
+static int serve_fetch(struct vfm_channel *ch, const struct wire *result,
+                       struct vfm_error *err)
+{
+    if (result->type != WIRE_RESULT)
+        return error_set(err, -EPROTO, "%s: there was no trial yet",
+                         vfm_channel_name(ch));
+    return wire_send(ch, result, err);
+}
+
+static int serve_bulk(struct vfm_channel *ch, uint64_t bytes,
+                      struct vfm_error *err)
+{
+    const struct wire done = { .type = WIRE_DONE };
+    int ret;
+
+    if (bytes > WIRE_BULK_MAX)
+        return error_set(err, -E2BIG, "%s: %llu bytes at once are too many",
+                         vfm_channel_name(ch), (unsigned long long)bytes);
+    ret = wire_recv_bulk(ch, bytes, err);
+    return ret < 0 ? ret : wire_send(ch, &done, err);
+}
+
+/* Does what a frame asks for.  Returns 0 if the connection goes on, what
+ * bench_serve() returns if not. */
+static int serve_frame(struct vfm_channel *ch, struct vfm_device *dev,
+                       struct wire *wire, struct wire *result,
+                       struct vfm_error *err)
+{
+    int ret;
+
+    switch (wire->type) {
+    case WIRE_HELLO:
+        wire->a = dev != NULL;
+        return wire_send(ch, wire, err);
+    case WIRE_PING:
+        wire->type = WIRE_PONG;
+        wire->b = (uint64_t)clock_now();
+        return wire_send(ch, wire, err);
+    case WIRE_BULK:
+        return serve_bulk(ch, wire->a, err);
+    case WIRE_TRIAL:
+        ret = serve_trial(ch, dev, result, err);
+        return ret < 0 ? ret : BENCH_SERVE_MORE;
+    case WIRE_FETCH:
+        return serve_fetch(ch, result, err);
+    case WIRE_BYE:
+        return wire->a != 0 ? BENCH_SERVE_LAST : BENCH_SERVE_MORE;
+    default:
+        return error_set(err, -EPROTO,
+                         "%s: a message of type %u, which is no request",
+                         vfm_channel_name(ch), wire->type);
+    }
+}
+
+int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
+                struct wire *result, struct vfm_error *err)
+{
+    struct vfm_error ignored;
+    int ret = 0;
+
+    for (int i = 0; ret == 0 && i < WIRE_FRAMES_MAX; i++) {
+        struct wire wire;
+
+        ret =
+            wire_recv(ch, i == 0 ? WIRE_HELLO : 0, &wire, WIRE_TIMEOUT_MS, err);
+        if (ret < 0)
+            return ret;
+        ret = serve_frame(ch, dev, &wire, result, err);
+    }
+    if (ret == 0)
+        ret = error_set(err, -EPROTO, "%s: the other side asks for ever",
+                        vfm_channel_name(ch));
+    /* Why is more use there than a connection that ends. */
+    if (ret < 0)
+        wire_refuse(ch, err->message, &ignored);
+    return ret;
+}

@@ -1,0 +1,305 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * vfmig bench: what moving a device takes, in figures; the words of it.
+ *
+ * How it is measured: bench-device.c and bench-link.c.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench-wire.h"
+#include "bench.h"
+#include "cmd.h"
+#include "interrupt.h"
+#include "one-device.h"
+#include "quantity.h"
+#include "say.h"
+#include "util/error.h"
+
+struct bench_options {
+    struct device_list devices;
+    const char *listen;
+    const char *output;
+    uint32_t rounds;
+    bool load;
+    bool json;
+};
+
+static int take_rounds(const char *value, void *into, struct vfm_error *err)
+{
+    uint64_t rounds;
+    int ret = quantity_parse_number(value, BENCH_ROUNDS_MAX, &rounds, err);
+
+    if (ret == 0 && rounds == 0)
+        ret = error_set(err, -EINVAL, "'%.60s' is not above 0", value);
+    if (ret == 0)
+        *(uint32_t *)into = (uint32_t)rounds;
+    return ret;
+}
+
+static const struct args_option listen_at = {
+    .name = "listen",
+    .value = "URI",
+    .take = args_take_string,
+    .offset = offsetof(struct bench_options, listen),
+    .help = "be the other side of a link; with -d the target of its trials, "
+            "and what the device holds is lost",
+};
+
+static const struct args_option load = {
+    .name = "load",
+    .take = args_take_flag,
+    .offset = offsetof(struct bench_options, load),
+    .help = "have the device loaded with what it has saved, too; it loses "
+            "that if this fails",
+};
+
+static const struct args_option rounds = {
+    .name = "rounds",
+    .value = "N",
+    .take = take_rounds,
+    .offset = offsetof(struct bench_options, rounds),
+    .help = "measure so many times, 1 to 64; 5 without it",
+};
+
+static const struct args_option output = {
+    .letter = 'o',
+    .name = "output",
+    .value = "FILE",
+    .take = args_take_string,
+    .offset = offsetof(struct bench_options, output),
+    .help = "write the figures there, for 'vfmig predict'",
+};
+
+static const struct args_option json = {
+    .name = "json",
+    .take = args_take_flag,
+    .offset = offsetof(struct bench_options, json),
+    .help = "print one JSON object, the same that -o writes",
+};
+
+static const struct args_option *const options[] = {
+    &one_device_option, &listen_at, &load, &rounds, &output, &json, NULL,
+};
+
+static const struct args_syntax syntax = {
+    .command = "bench",
+    .words = "{-d DEVICE [URI] | URI | --listen URI [-d DEVICE]} [OPTION]...",
+    .about = "Measures what moving the device takes: it is stopped and saved a "
+             "few times, and then goes on as it was. With URI also the link to "
+             "another 'vfmig bench --listen URI', and if that has a device, "
+             "moves to there, after which the device goes on here.",
+    .options = options,
+    .max_operands = 1,
+};
+
+/* All of a run: freed by close_run(). */
+struct run {
+    const struct bench_options *opts;
+    const char *uri; /* NULL: no link */
+    struct vfm_device *dev;
+    struct bench bench;
+    FILE *out; /* NULL: no file */
+    int cancel_fd;
+    bool is_lost;
+};
+
+static int open_link(struct run *run, struct vfm_channel **chp,
+                     struct vfm_error *err)
+{
+    struct vfm_channel_options how = VFM_CHANNEL_OPTIONS_INIT;
+    int ret;
+
+    how.cancel_fd = run->cancel_fd;
+    ret = vfm_channel_connect(run->uri, &how, chp, err);
+    if (ret < 0 || vfm_channel_is_duplex(*chp))
+        return ret;
+    ret = error_set(err, -EINVAL, "%s: nobody could answer there",
+                    vfm_channel_name(*chp));
+    vfm_channel_close(*chp);
+    return ret;
+}
+
+/* The other side may know more than that a connection has ended. */
+static void point_there(const struct run *run, struct vfm_error *err)
+{
+    if (err->code != -ECANCELED && !run->is_lost)
+        error_add(err, "see what 'vfmig bench --listen' says there");
+}
+
+static int measure_link(struct run *run, unsigned int round,
+                        struct vfm_error *err)
+{
+    struct bench_trial trial = { .dev = run->dev };
+    bool is_last = round + 1 == run->opts->rounds;
+    struct vfm_channel *ch;
+    int ret = open_link(run, &ch, err);
+
+    if (ret < 0)
+        return ret;
+    ret = bench_link(&run->bench, ch, &trial, is_last, &run->is_lost, err);
+    vfm_channel_close(ch);
+    if (ret == 0 && trial.is_pending) {
+        ret = open_link(run, &ch, err);
+        if (ret == 0) {
+            ret = bench_fetch(&run->bench, ch, &trial, is_last, err);
+            vfm_channel_close(ch);
+        }
+    }
+    if (ret < 0)
+        point_there(run, err);
+    return ret;
+}
+
+static int measure(struct run *run, struct vfm_error *err)
+{
+    int ret = 0;
+
+    if (run->dev != NULL)
+        ret = bench_check_state(run->dev, err);
+    if (ret == 0 && run->dev != NULL)
+        ret = bench_device(&run->bench, run->dev, run->opts->rounds,
+                           run->opts->load, &run->is_lost, err);
+    for (unsigned int i = 0;
+         ret == 0 && run->uri != NULL && i < run->opts->rounds; i++)
+        ret = measure_link(run, i, err);
+    return ret;
+}
+
+/* One connection after the other, until the sender says that it was the last
+ * or one of them fails. */
+static int serve(struct run *run, struct vfm_error *err)
+{
+    struct vfm_channel_options how = VFM_CHANNEL_OPTIONS_INIT;
+    struct vfm_listener *lis = NULL;
+    struct wire result = { 0 };
+    int ret = 0;
+
+    how.connect_timeout_ms = 0;
+    how.cancel_fd = run->cancel_fd;
+    if (run->dev != NULL)
+        ret = bench_check_state(run->dev, err);
+    if (ret == 0)
+        ret = vfm_listener_open(run->opts->listen, &how, &lis, err);
+    if (ret < 0)
+        return ret;
+    if (vfm_listener_fd(lis) >= 0)
+        ret = say_listening(stdout, vfm_listener_address(lis), err);
+    if (ret == 0)
+        ret = BENCH_SERVE_MORE;
+    while (ret == BENCH_SERVE_MORE) {
+        struct vfm_channel *ch;
+
+        ret = vfm_listener_accept(lis, &ch, err);
+        if (ret < 0)
+            break;
+        ret = bench_serve(ch, run->dev, &result, err);
+        vfm_channel_close(ch);
+    }
+    vfm_listener_close(lis);
+    return ret < 0 ? ret : 0;
+}
+
+static int open_output(struct run *run, struct vfm_error *err)
+{
+    const char *name = run->opts->output;
+
+    if (name == NULL)
+        return 0;
+    run->out = fopen(name, "we");
+    return run->out == NULL ? error_set(err, -errno, "%s: cannot write it: %s",
+                                        name, strerror(errno))
+                            : 0;
+}
+
+static const char *device_word(const struct run *run)
+{
+    return run->dev != NULL ? run->opts->devices.items[0].word : NULL;
+}
+
+static int report(struct run *run, struct vfm_error *err)
+{
+    const char *device = device_word(run);
+
+    if (run->out != NULL) {
+        bench_print_json(&run->bench, device, run->uri, run->out);
+        if (ferror(run->out) || fflush(run->out) != 0)
+            return error_set(err, -EIO, "%s: cannot write all of it",
+                             run->opts->output);
+    }
+    if (run->opts->json)
+        bench_print_json(&run->bench, device, run->uri, stdout);
+    else
+        bench_print(&run->bench, device, run->uri);
+    return 0;
+}
+
+static int do_run(struct run *run, struct vfm_error *err)
+{
+    int ret = interrupt_install(syntax.command, err);
+
+    if (ret < 0)
+        return ret;
+    run->cancel_fd = ret;
+    if (run->opts->listen != NULL)
+        return serve(run, err);
+    ret = open_output(run, err);
+    if (ret == 0)
+        ret = measure(run, err);
+    return ret == 0 ? report(run, err) : ret;
+}
+
+/* A device that was touched is named in the message already. */
+static int run_all(struct run *run)
+{
+    struct vfm_error err = { 0 };
+    int ret = do_run(run, &err);
+
+    if (run->out != NULL)
+        fclose(run->out);
+    if (ret == 0)
+        return EXIT_DONE;
+    say_error("%s", err.message);
+    return run->is_lost ? EXIT_LOST : EXIT_FAILED;
+}
+
+static int check_words(const struct bench_options *opts, const char *uri)
+{
+    const char *both = opts->listen != NULL ? opts->listen : uri;
+    struct vfm_error err = { 0 };
+
+    if (opts->listen != NULL &&
+        (uri != NULL || opts->load || opts->json || opts->output != NULL))
+        return say_usage(syntax.command,
+                         "--listen measures nothing, it is measured with");
+    if (opts->devices.count == 0 && both == NULL)
+        return say_usage(syntax.command, "-d DEVICE is missing");
+    if (opts->devices.count == 0 && opts->load)
+        return say_usage(syntax.command, "--load: -d DEVICE is missing");
+    if (both != NULL && vfm_channel_check_uri(both, &err) < 0)
+        return say_usage(syntax.command, "%s", err.message);
+    return EXIT_DONE;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    struct bench_options opts = { .rounds = BENCH_ROUNDS_DEFAULT };
+    static struct run run;
+    int first;
+    int code = args_parse(&syntax, argc, argv, &opts, &first);
+
+    if (code == ARGS_GO_ON) {
+        run = (struct run){ .opts = &opts, .uri = argv[first] };
+        code = check_words(&opts, run.uri);
+        if (code == EXIT_DONE && opts.devices.count > 0)
+            code = one_device_open(&opts.devices, syntax.command, &run.dev);
+        if (code == EXIT_DONE)
+            code = run_all(&run);
+        vfm_device_close(run.dev);
+    }
+    device_list_free(&opts.devices);
+    return code;
+}

@@ -1,0 +1,248 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From figures to a downtime.  Pure.
+ *
+ * What devices do by themselves they do at the same time: the slowest counts.
+ * What they have to move shares the link and the processors: as far as those
+ * have room it goes at the same time too, and beyond one after the other.
+ */
+#include <errno.h>
+
+#include "predict.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* Words of the handover that the devices wait for: LOADED, YOURS, RUNNING. */
+#define HANDOVER_TRIPS 1.5
+
+/* Single rates say nothing of how the parts get along. */
+#define RATES_LOW      0.7
+#define RATES_HIGH     2.0
+
+/* No two runs are the same, whatever the samples say. */
+#define SPREAD_MIN     0.1
+
+/* What one device takes; ns. */
+struct share {
+    double stop;
+    double check;
+    double start;
+    double data;
+    double bytes;
+    double room; /* how many times as fast several could be, 1 at least */
+    bool is_trial;
+};
+
+enum which { MEDIAN, MIN, MAX };
+
+static double get(const struct predict_file *file, enum bench_figure figure,
+                  enum which which)
+{
+    const struct bench_value *value = &file->values[figure];
+
+    if (!value->is_known)
+        return 0;
+    return (double)(which == MEDIAN ? value->median
+                    : which == MIN  ? value->min
+                                    : value->max);
+}
+
+static bool knows(const struct predict_file *file, enum bench_figure figure)
+{
+    return file->values[figure].is_known;
+}
+
+static double positive(double x)
+{
+    return x > 0 ? x : 0;
+}
+
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static double smaller(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+static double time_for(double bytes, double bytes_per_sec)
+{
+    return bytes_per_sec > 0 ? bytes / bytes_per_sec * NS_PER_SEC : 0;
+}
+
+static struct predict_link link_of(const struct predict_input *in,
+                                   const struct predict_file *file)
+{
+    if (in->link.is_given)
+        return in->link;
+    return (struct predict_link){
+        .rtt_ns = file->values[BENCH_RTT_NS].median,
+        .bytes_per_sec = file->values[BENCH_LINK_RATE].median,
+    };
+}
+
+static double room_of(const struct predict_file *file,
+                      const struct predict_link *link,
+                      const struct share *share)
+{
+    double busy = get(file, BENCH_TRIAL_BUSY, MEDIAN);
+    double room = busy > 0 ? 1000 / busy : 1;
+    double rate = share->data > 0 ? share->bytes / share->data * NS_PER_SEC : 0;
+
+    if (rate > 0 && link->bytes_per_sec > 0 &&
+        (double)link->bytes_per_sec / rate < room)
+        room = (double)link->bytes_per_sec / rate;
+    return room > 1 ? room : 1;
+}
+
+static struct share trial_share(const struct predict_file *file,
+                                const struct predict_link *link,
+                                enum which which)
+{
+    struct share share = {
+        .stop = get(file, BENCH_TRIAL_STOP_NS, which),
+        .check = get(file, BENCH_TRIAL_CHECK_NS, which),
+        .start = get(file, BENCH_TRIAL_START_NS, which),
+        .bytes = get(file, BENCH_TRIAL_BYTES, which),
+        .is_trial = true,
+    };
+
+    share.data =
+        positive(get(file, BENCH_TRIAL_STOPPED_NS, which) - share.stop -
+                 share.check - get(file, BENCH_RTT_NS, which) / 2);
+    share.data =
+        larger(share.data, time_for(share.bytes, (double)link->bytes_per_sec));
+    share.room = room_of(file, link, &share);
+    return share;
+}
+
+/* The slowest of those that are known takes the time. */
+static struct share rates_share(const struct predict_file *file,
+                                const struct predict_link *link,
+                                enum which which)
+{
+    struct share share = {
+        .stop = get(file, BENCH_STOP_NS, which),
+        .check = get(file, BENCH_CHECK_NS, which),
+        .start = get(file, BENCH_RUN_NS, which),
+        .bytes = get(file, BENCH_STOP_COPY_BYTES, which),
+        .room = 1,
+    };
+
+    share.data =
+        larger(time_for(share.bytes, get(file, BENCH_SAVE_RATE, MEDIAN)),
+               time_for(share.bytes, get(file, BENCH_LOAD_RATE, MEDIAN)));
+    share.data =
+        larger(share.data, time_for(share.bytes, (double)link->bytes_per_sec));
+    return share;
+}
+
+static bool has_trial(const struct predict_file *file)
+{
+    return knows(file, BENCH_TRIAL_STOPPED_NS) &&
+           knows(file, BENCH_TRIAL_STOP_NS) &&
+           knows(file, BENCH_TRIAL_CHECK_NS) &&
+           knows(file, BENCH_TRIAL_START_NS) && knows(file, BENCH_TRIAL_BYTES);
+}
+
+/* All devices together. */
+struct sum {
+    double stop, check, start;
+    double data;     /* one after the other */
+    double data_max; /* the longest of one device */
+    double room;     /* the least */
+    double rtt;
+    double bytes;
+    bool is_trial;
+};
+
+static void add(struct sum *sum, const struct share *share, double devices)
+{
+    sum->stop = larger(sum->stop, share->stop);
+    sum->check = larger(sum->check, share->check);
+    sum->start = larger(sum->start, share->start);
+    sum->data += share->data * devices;
+    sum->data_max = larger(sum->data_max, share->data);
+    sum->room = smaller(sum->room, share->room);
+    sum->bytes += share->bytes * devices;
+    sum->is_trial = sum->is_trial && share->is_trial;
+}
+
+static struct sum sum_up(const struct predict_input *in, enum which which)
+{
+    struct sum sum = { .room = PREDICT_DEVICES_MAX * PREDICT_DEVICES_MAX,
+                       .is_trial = true };
+
+    for (size_t i = 0; i < in->count; i++) {
+        const struct predict_file *file = &in->files[i];
+        struct predict_link link = link_of(in, file);
+        struct share share = has_trial(file) ? trial_share(file, &link, which)
+                                             : rates_share(file, &link, which);
+
+        add(&sum, &share, in->devices);
+        sum.rtt = larger(sum.rtt, (double)link.rtt_ns);
+    }
+    return sum;
+}
+
+static double arcs(const struct sum *sum)
+{
+    return sum->stop + sum->check + sum->start;
+}
+
+static double data(const struct sum *sum, double room)
+{
+    return larger(sum->data_max, sum->data / room);
+}
+
+static int check(const struct predict_input *in, struct vfm_error *err)
+{
+    for (size_t i = 0; i < in->count; i++) {
+        const struct predict_file *file = &in->files[i];
+
+        if (has_trial(file))
+            continue;
+        if (!knows(file, BENCH_STOP_COPY_BYTES) ||
+            !knows(file, BENCH_SAVE_RATE) || !knows(file, BENCH_STOP_NS) ||
+            !knows(file, BENCH_RUN_NS))
+            return error_set(err, -EINVAL,
+                             "no figures of a device that was running: measure "
+                             "one with 'vfmig bench -d DEVICE'");
+    }
+    return 0;
+}
+
+int predict_compute(const struct predict_input *in, struct prediction *p,
+                    struct vfm_error *err)
+{
+    struct sum mid = sum_up(in, MEDIAN);
+    struct sum min = sum_up(in, MIN);
+    struct sum max = sum_up(in, MAX);
+    double handover = HANDOVER_TRIPS * mid.rtt;
+    double moved = data(&mid, mid.room);
+    double ns = arcs(&mid) + moved + handover;
+    double low, high;
+    int ret = check(in, err);
+
+    if (ret < 0)
+        return ret;
+    /* At best everything at the same time, at worst nothing. */
+    low = arcs(&min) + min.data_max + handover;
+    high = arcs(&max) + data(&max, 1) + handover;
+    low = smaller(low, ns * (mid.is_trial ? 1 - SPREAD_MIN : RATES_LOW));
+    high = larger(high, ns * (mid.is_trial ? 1 + SPREAD_MIN : RATES_HIGH));
+    *p = (struct prediction){
+        .device_ns = (uint64_t)arcs(&mid),
+        .data_ns = (uint64_t)moved,
+        .link_ns = (uint64_t)handover,
+        .low_ns = (uint64_t)low,
+        .high_ns = (uint64_t)high,
+        .bytes = (uint64_t)mid.bytes,
+        .is_from_trial = mid.is_trial,
+    };
+    p->ns = p->device_ns + p->data_ns + p->link_ns;
+    return 0;
+}
