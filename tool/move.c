@@ -20,6 +20,7 @@
 #include "interrupt.h"
 #include "join.h"
 #include "move.h"
+#include "predict.h"
 #include "progress.h"
 #include "pump.h"
 #include "report.h"
@@ -389,6 +390,26 @@ static int drive(struct run *run, struct vfm_error *err)
     return end_pump(run, ret, err);
 }
 
+/* Before anything is touched: the devices of the command line, all like that of
+ * the file. */
+static int predict(struct run *run, struct vfm_error *err)
+{
+    const struct move_options *opts = &run->move->options;
+    struct predict_file file;
+    const struct predict_input input = {
+        .files = &file,
+        .count = 1,
+        .devices = (unsigned int)opts->devices.count,
+    };
+    int ret;
+
+    if (opts->predict == NULL)
+        return 0;
+    ret = predict_read(opts->predict, &file, err);
+    return ret == 0 ? predict_compute(&input, &run->report.prediction, err)
+                    : ret;
+}
+
 static int do_move(struct run *run, struct vfm_error *err)
 {
     int ret;
@@ -398,6 +419,9 @@ static int do_move(struct run *run, struct vfm_error *err)
         return ret;
     run->cancel_fd = ret;
 
+    ret = predict(run, err);
+    if (ret < 0)
+        return ret;
     ret = timeline_open(&run->timeline, run->move->options.timeline, err);
     if (ret < 0)
         return ret;

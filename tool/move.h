@@ -30,6 +30,7 @@ struct move_options {
     uint32_t peer_timeout_ms;     /* 0: the library's */
     uint32_t connect_timeout_ms;  /* 0: for ever */
     uint64_t max_bandwidth;       /* 0: no limit */
+    const char *predict;          /* a bench's file; NULL: none */
     const char *timeline;         /* the file's name; NULL: none */
     const char *rest;             /* what is not the devices'; NULL: nowhere */
     uint32_t channels;            /* multifd */

@@ -66,7 +66,30 @@ static struct json_tree *stages_object(const struct vfm_progress *figures,
     return stages;
 }
 
-static struct json_tree *downtime_object(const struct vfm_progress *figures,
+/* What a bench's file says, else what was expected when the devices were to be
+ * stopped; a source's. */
+static void add_prediction(struct json_tree *downtime,
+                           const struct report *report,
+                           const struct vfm_progress *figures)
+{
+    const struct prediction *p = &report->prediction;
+    bool is_measured = report->move->options.predict != NULL;
+
+    if (report->move->role != VFM_ROLE_SOURCE)
+        return;
+    if (is_measured || figures->expected_downtime_ns != UINT64_MAX)
+        json_add_number(downtime, "predicted_ns",
+                        is_measured ? p->ns : figures->expected_downtime_ns);
+    else
+        json_add(downtime, "predicted_ns", json_null_make());
+    if (is_measured) {
+        json_add_number(downtime, "predicted_low_ns", p->low_ns);
+        json_add_number(downtime, "predicted_high_ns", p->high_ns);
+    }
+}
+
+static struct json_tree *downtime_object(const struct report *report,
+                                         const struct vfm_progress *figures,
                                          const struct vfm_spent *spent)
 {
     struct json_tree *downtime = json_object_make();
@@ -76,6 +99,7 @@ static struct json_tree *downtime_object(const struct vfm_progress *figures,
              stages_object(figures, DOWNTIME_FIRST, DOWNTIME_LAST));
     json_add(downtime, "causes_ns", downtime_causes(spent->downtime_ns));
     downtime_add(downtime, spent);
+    add_prediction(downtime, report, figures);
     return downtime;
 }
 
@@ -129,7 +153,7 @@ static void add_figures(struct json_tree *object, const struct report *report)
     json_add(object, "stages_ns",
              stages_object(&figures, VFM_STAGE_HELLO, VFM_STAGE_CLEANUP));
     json_add(object, "causes_ns", downtime_causes(spent.total_ns));
-    json_add(object, "downtime", downtime_object(&figures, &spent));
+    json_add(object, "downtime", downtime_object(report, &figures, &spent));
     json_add(object, "devices", devices_array(report));
 }
 
@@ -189,6 +213,27 @@ static void print_downtime(const struct vfm_progress *figures, FILE *out)
     fputc('\n', out);
 }
 
+static void print_prediction(const struct report *report,
+                             const struct vfm_progress *figures, FILE *out)
+{
+    const struct prediction *p = &report->prediction;
+    char expected[QUANTITY_MAX];
+    char low[QUANTITY_MAX];
+    char high[QUANTITY_MAX];
+    char actual[QUANTITY_MAX];
+
+    if (figures->downtime_ns == 0 || report->move->role != VFM_ROLE_SOURCE)
+        return;
+    say_duration(actual, figures->downtime_ns);
+    if (report->move->options.predict != NULL)
+        fprintf(out, "predicted: %s (%s to %s); it was %s\n",
+                say_duration(expected, p->ns), say_duration(low, p->low_ns),
+                say_duration(high, p->high_ns), actual);
+    else if (figures->expected_downtime_ns != UINT64_MAX)
+        fprintf(out, "expected: %s for the state that was left; it was %s\n",
+                say_duration(expected, figures->expected_downtime_ns), actual);
+}
+
 static void print_device(const struct vfm_device_stats *stats, FILE *out)
 {
     char running[QUANTITY_MAX];
@@ -213,6 +258,7 @@ void report_print_summary(const struct report *report, FILE *out)
     print_totals(report, &figures, out);
     print_downtime(&figures, out);
     downtime_print(m, out);
+    print_prediction(report, &figures, out);
     for (unsigned int i = 0; vfm_migration_get_device_stats(m, i, &stats) == 0;
          i++)
         print_device(&stats, out);

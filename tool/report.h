@@ -14,6 +14,7 @@
 #include <vfmig/migration.h>
 
 #include "move.h"
+#include "predict.h"
 
 /* Warnings that are kept for the JSON object; more are only said. */
 #define REPORT_MAX_WARNINGS 64
@@ -22,6 +23,7 @@ struct report {
     const struct move *move;
     const struct vfm_migration *migration; /* NULL: it did not come to one */
     const char *error;                     /* NULL: none */
+    struct prediction prediction; /* of the downtime, if --predict is given */
     char *warnings[REPORT_MAX_WARNINGS];
     size_t warning_count;
 };

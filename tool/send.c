@@ -25,6 +25,15 @@ static const struct args_option machine = {
     .help = "the machine type to name in the stream; vfmig without it",
 };
 
+static const struct args_option predict = {
+    .name = "predict",
+    .value = "FILE",
+    .take = args_take_string,
+    .offset = offsetof(struct move_options, predict),
+    .help = "compare the downtime with what 'vfmig predict FILE' says of so "
+            "many devices",
+};
+
 static const struct args_option *const options[] = {
     &move_device,
     &move_peer,
@@ -40,6 +49,7 @@ static const struct args_option *const options[] = {
     &move_quiet,
     &move_verbose,
     &move_timeline,
+    &predict,
     NULL,
 };
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from vfmig_programs import DEADLINE, Device, MIB, Run, vfmig
+from vfmig_programs import DEADLINE, Device, MIB, Run, receive, vfmig
 
 ALL = "stop-copy,pre-copy,p2p,data-size,precopy-info"
 
@@ -285,6 +285,45 @@ def test_a_link_of_a_byte_a_second_is_slow(tmp_path):
     told = predicted(path, "--link", "1,2000000")
     assert told["data_ns"] == told["stop_copy_bytes"] * 10**9
     assert told["link_ns"] == 3 * 10**9
+
+
+def move(tmp_path, a, b, *words):
+    with receive("-d", b.word, f"unix:{tmp_path}/move") as there:
+        run = vfmig("send", "-d", a.word, *words, there.uri)
+        there.finish()
+    return run
+
+
+def test_a_sender_says_what_was_predicted_and_what_it_was(tmp_path):
+    with measured(tmp_path) as (a, b, _):
+        path = tmp_path / "figures"
+        told = predicted(path)
+        down = move(tmp_path, a, b, "--json", "--predict", path
+                    ).ok().json()["downtime"]
+        text = move(tmp_path, b, a, "--predict", path).ok().stdout
+    assert down["predicted_ns"] == told["downtime_ns"]
+    assert down["predicted_low_ns"] == told["low_ns"]
+    assert down["predicted_high_ns"] == told["high_ns"]
+    assert "\npredicted: " in text
+
+
+def test_without_a_file_it_is_what_was_expected_at_the_end(tmp_path):
+    with Device(tmp_path, "a", "--features", ALL, "--size", "16M") as a, \
+            Device(tmp_path, "b", "--features", ALL, "--size", "16M") as b:
+        down = move(tmp_path, a, b, "--json").ok().json()["downtime"]
+    assert down["predicted_ns"] is None or down["predicted_ns"] < 60 * 10**9
+    assert "predicted_low_ns" not in down
+
+
+def test_a_bad_prediction_is_refused_before_anything_is_touched(tmp_path):
+    path = tmp_path / "figures"
+    path.write_text("{}")
+    with Device(tmp_path) as device:
+        run = vfmig("send", "-d", device.word, "--predict", path,
+                    f"file:{tmp_path}/out").exits(1)
+        assert device.state() == "RUNNING"
+    assert "not written by" in run.error()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("text,why", rows(
