@@ -12,6 +12,7 @@ FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 1000
 FAULTS_MOST ?= 0
 FULL ?=
+QUICK ?=
 JOBS ?= $(shell nproc)
 # Half of a test is waiting for another program.
 TEST_JOBS ?= $(shell expr 2 \* $(JOBS))
@@ -33,7 +34,7 @@ test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 .DEFAULT_GOAL := help
 .PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench \
         format install clean packages-build packages-check packages-lint \
-        packages-lab fuzz-nightly model packages-model interop mutants
+        packages-lab packages-bench fuzz-nightly model packages-model interop mutants
 
 help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
@@ -50,7 +51,7 @@ help:
 	@echo 'make interop    the real QEMU: on emulated devices, and at the other end'
 	@echo 'make mutants    what vfmig check finds of bugs planted in a device'
 	@echo 'make soak       a thousand migrations, with cancels and kills'
-	@echo 'make bench      our rates over those of plain loops'
+	@echo 'make bench      against plain loops and QEMU: docs/performance.md; QUICK=1'
 	@echo 'make all        build only'
 	@echo 'make format     let clang-format rewrite the sources'
 	@echo 'make install    to DESTDIR ($(DESTDIR)) PREFIX ($(PREFIX))'
@@ -59,7 +60,7 @@ help:
 packages-build:
 	@scripts/packages install build
 
-packages-check packages-lint packages-lab packages-model: packages-%:
+packages-check packages-lint packages-lab packages-model packages-bench: packages-%:
 	@scripts/packages install build $*
 
 # A machine that only builds has no cmocka: the tests are left as they are.
@@ -78,9 +79,12 @@ soak: all
 mutants: all
 	scripts/mutants $(BUILD) --jobs $(JOBS) $(if $(FULL),--full)
 
-bench: all
-	scripts/bench $(BUILD)
-	scripts/bench-memory $(BUILD)
+# A build of its own: what is measured is what people install.  QUICK=1: small.
+bench: packages-build packages-bench packages-lab
+	$(call setup,$(BUILD)-bench,gcc,--buildtype=release -Dtests=false)
+	ninja -C $(BUILD)-bench -j $(JOBS)
+	scripts/bench $(BUILD)-bench $(if $(QUICK),--quick,--page)
+	$(if $(QUICK),,scripts/bench-memory $(BUILD)-bench)
 
 check: packages-check
 	$(call setup,$(BUILD),gcc,-Dtests=true -Dman=enabled)
@@ -143,4 +147,4 @@ install: all
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-sanitize $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-ci
+	rm -rf $(BUILD) $(BUILD)-bench $(BUILD)-sanitize $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-ci

@@ -1,0 +1,202 @@
+# Copyright (c) 2026 The vfmig authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The results of `make bench` as docs/performance.md, CSV and a plot.
+
+    bench/page.py RESULTS.json DOCS-FOLDER [--no-plot]
+
+What stands in the page between the two marks is written anew; the rest is
+people's.
+"""
+import csv
+import json
+import statistics
+import sys
+from pathlib import Path
+
+BEGIN = "<!-- written by make bench -->"
+END = "<!-- end of what make bench writes -->"
+
+
+def number(value, unit=""):
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else \
+        2 if abs(value) >= 0.1 else 3
+    return f"{value:.{digits}f}" + (f" {unit}" if unit else "")
+
+
+def bound(case):
+    if case["least"] is not None:
+        return f"at least {number(case['least'], case['unit'])}"
+    if case["most"] is not None:
+        return f"at most {number(case['most'], case['unit'])}"
+    return ""
+
+
+def is_reached(case):
+    middle = statistics.median(case["samples"])
+    return (case["least"] is None or middle >= case["least"]) and \
+        (case["most"] is None or middle <= case["most"])
+
+
+def target_rows(cases):
+    yield "| case | target | measured | |"
+    yield "|---|---|---|---|"
+    for case in cases:
+        if case["target"] is None:
+            continue
+        if not case["samples"]:
+            yield f"| {case['name']} | {bound(case)} | not measured | " \
+                f"{case['error'] or ''} |"
+            continue
+        middle = number(statistics.median(case["samples"]), case["unit"])
+        yield f"| {case['name']} | {bound(case)} | {middle} | " \
+            f"{'reached' if is_reached(case) else '**missed**'} |"
+
+
+def all_rows(cases):
+    yield "| case | median | least | most | rounds |"
+    yield "|---|---|---|---|---|"
+    for case in cases:
+        samples = case["samples"]
+        if not samples:
+            yield f"| {case['name']} | {case['error']} | | | 0 |"
+            continue
+        yield f"| {case['name']} | " \
+            f"{number(statistics.median(samples), case['unit'])} | " \
+            f"{number(min(samples))} | {number(max(samples))} | " \
+            f"{len(samples)} |"
+
+
+def predictions(cases):
+    errors = [e for c in cases if c["group"] == "prediction"
+              for e in c["samples"]]
+    if not errors:
+        return
+    yield f"Over all {len(errors)} moves that were predicted the median error " \
+        f"is {100 * statistics.median(map(abs, errors)):.0f} % (target: at " \
+        f"most 10 %) and the prediction was at most " \
+        f"{100 * max(0, -min(errors)):.0f} % under what it was (target: " \
+        f"20 %); {sum(e < -0.2 for e in errors)} of them were more than " \
+        "20 % under.  Zero in the table is a prediction that was right."
+    yield ""
+
+
+def causes(cases):
+    """What limits a case that has missed its target."""
+    for case in cases:
+        if case["target"] is None or not case["samples"] or is_reached(case):
+            continue
+        spent = case["spent"]
+        total = sum(spent.values()) or 1
+        parts = ", ".join(f"{name} {100 * ns / total:.0f} %" for name, ns in
+                          sorted(spent.items(), key=lambda i: -i[1]) if
+                          ns > total / 100)
+        yield f"* {case['name']}: {number(statistics.median(case['samples']))}" \
+            f" instead of {bound(case)}." + \
+            (f"  Its downtime went to: {parts}." if parts else "")
+
+
+def text(results):
+    cases = results["cases"]
+    missed = list(causes(cases))
+    yield BEGIN
+    yield ""
+    if results["quick"]:
+        yield "This was a small run (`--quick --page`): the sizes are not those " \
+            "of the targets."
+        yield ""
+    yield f"{results['rounds']} rounds, every case once in each; medians.  " \
+        f"{results['processors']} processors; load at the start " \
+        f"{results['load']:.1f}" + (
+            ": this machine did other things as well, so that only ratios "
+            "mean anything." if results["load"] > 1 else ".")
+    yield ""
+    yield from target_rows(cases)
+    yield ""
+    if missed:
+        yield "What has missed its target, and where the time went:"
+        yield ""
+        yield from missed
+        yield ""
+    yield "## All cases"
+    yield ""
+    yield "Ratios where there is no unit.  The samples are in " \
+        "[performance.csv](performance.csv)."
+    yield ""
+    yield from all_rows(cases)
+    yield ""
+    yield from predictions(cases)
+    if results.get("plot", True):
+        yield "![the cases](performance.svg)"
+        yield ""
+    yield END
+
+
+def write_page(path, results):
+    page = path.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    if not begin:
+        sys.exit(f"{path}: there is no place for what was measured")
+    path.write_text(before + "\n".join(text(results)) + after,
+                    encoding="utf-8")
+
+
+def write_csv(path, results):
+    with path.open("w", newline="", encoding="utf-8") as f:
+        out = csv.writer(f, lineterminator="\n")
+        out.writerow(["case", "unit", "round", "value"])
+        for case in results["cases"]:
+            for n, value in enumerate(case["samples"]):
+                out.writerow([case["name"], case["unit"], n, f"{value:.6g}"])
+
+
+def labels(cases, group):
+    found = [c for c in cases if c["group"] == group and c["samples"]]
+    return found, [statistics.median(c["samples"]) for c in found]
+
+
+def draw(folder, results):
+    import matplotlib
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "vfmig"
+    from matplotlib import pyplot
+    cases = results["cases"]
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(12, 4))
+    for link in "unix", "tcp":
+        found, values = labels(cases, f"floor {link}")
+        left.plot([c["size"] / 2**20 for c in found], values, marker="o",
+                  label=link)
+    left.axhline(0.9, color="grey", linestyle=":")
+    left.set(xscale="log", ylim=(0, 1.3), xlabel="MiB of state",
+             ylabel="rate over the floor's")
+    left.legend()
+    found, values = labels(cases, "several")
+    middle.plot([c["devices"] for c in found], values, marker="o")
+    middle.axhline(1, color="grey", linestyle=":")
+    middle.set(xscale="log", xlabel="slow devices",
+               ylabel="downtime over one's", ylim=0)
+    found = labels(cases, "prediction")[0]
+    right.boxplot([[100 * s for s in c["samples"]] for c in found],
+                  vert=False, labels=[c["name"].partition(":")[0] for c in
+                                      found])
+    for edge in -20, 0:
+        right.axvline(edge, color="grey", linestyle=":")
+    right.set(xlabel="predicted over actual, %")
+    figure.tight_layout()
+    for kind in "png", "svg":
+        figure.savefig(folder / f"performance.{kind}", dpi=80,
+                       metadata={"Date": None} if kind == "svg" else None)
+
+
+def main():
+    results = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    folder = Path(sys.argv[2])
+    results["plot"] = "--no-plot" not in sys.argv
+    write_csv(folder / "performance.csv", results)
+    write_page(folder / "performance.md", results)
+    if results["plot"]:
+        draw(folder, results)
+
+
+if __name__ == "__main__":
+    main()
