@@ -70,9 +70,9 @@ def arcs_ms(facts):
     return (facts["downtime_ns"] - facts["arcs_ns"]) / 1e6
 
 
-def prediction(size, n, features, link):
+def prediction(size, n, features, link, faults=()):
     def run(bench):
-        facts = bench.move(size, n, link, features, predict=True)
+        facts = bench.move(size, n, link, features, faults, predict=True)
         return {**facts, "value":
                 facts["predicted_ns"] / facts["downtime_ns"] - 1}
     return run
@@ -147,6 +147,11 @@ def table(quick, channels, relay):
                 f"{text(size)}: predicted over actual{name}",
                 prediction(size, 1, features, "unix"), size=size,
                 group="prediction"))
+    for n in counts[:2]:
+        cases.append(Case(
+            f"{n} slow devices: predicted over actual",
+            prediction(4 * KIB, n, SEVERAL, "unix", SLOW), devices=n,
+            group="prediction"))
     for n in counts[1:]:
         cases.append(Case(
             f"{n} devices of 1 MiB: predicted over actual",

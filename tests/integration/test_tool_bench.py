@@ -307,6 +307,18 @@ def test_a_sender_says_what_was_predicted_and_what_it_was(tmp_path):
     assert "\npredicted: " in text
 
 
+def test_what_a_slow_device_takes_is_foreseen(tmp_path):
+    """600 of its milliseconds are the device's own; what a busy machine adds
+    may be half of that."""
+    with measured(tmp_path, "--features", "stop-copy",
+                  "--delay", "RUNNING>STOP:400,count=0",
+                  "--delay", "STOP>RUNNING:200,count=0") as (a, b, _):
+        told = move(tmp_path, a, b, "--json", "--predict",
+                    tmp_path / "figures").ok().json()["downtime"]
+    assert told["total_ns"] >= 600e6 <= told["predicted_ns"]
+    assert 0.5 < told["predicted_ns"] / told["total_ns"] < 1.5
+
+
 def test_without_a_file_it_is_what_was_expected_at_the_end(tmp_path):
     with Device(tmp_path, "a", "--features", ALL, "--size", "16M") as a, \
             Device(tmp_path, "b", "--features", ALL, "--size", "16M") as b:
