@@ -386,6 +386,8 @@ void pump_run(struct pump *p)
             ret = turn(p, &p->failure);
         done = done || ret > 0;
     }
+    /* What was received already wakes nobody. */
+    p->has_more = ret > 0;
     if (p->failure.code == 0)
         check_silence(p, done, &p->failure);
     if (p->failure.code != 0)
@@ -415,8 +417,9 @@ int pump_poll_fds(const struct pump *p, struct pollfd *fds, int64_t *ready_at)
     bool saying = p->back_at < p->back_len;
     int n = 0;
 
-    *ready_at = p->failure.code != 0 || p->done
-                    ? VFM_CHANNEL_NEVER
+    *ready_at = p->failure.code != 0 || p->done ? VFM_CHANNEL_NEVER
+                : p->has_more
+                    ? 0
                     : p->moved_at + (int64_t)p->timeout_ms * NS_PER_MS;
     n += channel_fds(p->inner, p->feed.len > 0, !saying && !p->back_ended,
                      fds + n, ready_at);

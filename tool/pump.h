@@ -110,6 +110,7 @@ struct pump {
     bool started;  /* SWITCHOVER_START came */
     bool over;     /* the main stream is */
     bool done;     /* the migration has all of it */
+    bool has_more; /* to do without waiting */
     uint8_t globalstate[256];
     size_t globalstate_len;
     unsigned int step; /* of what comes after it */

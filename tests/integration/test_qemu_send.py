@@ -15,7 +15,7 @@ from test_qemu_replay import (DEADLINE, PONG, SHUT, SWITCHOVER_ACK, WHOLE,
                               Capture, u32)
 from test_qemu_rest import EOS, take, without_device
 from test_tool_proxy import parts
-from vfmig_programs import Device, vfmig
+from vfmig_programs import Device, receive, vfmig
 
 STOPPED = "STOP", "STOP_COPY"
 DATA = EOS[:-1] + b"\x04"
@@ -227,6 +227,26 @@ def test_a_device_and_the_rest_are_the_machine_again(name, rests, tmp_path):
         at = was.index(b"\x01\0\0\0")
         was = was[:at] + RETURN_PATH + was[at:]
     assert left == was
+
+
+def test_what_has_come_to_a_receiver_is_not_waited_for(rests, tmp_path):
+    """Who waits for the answer sends nothing more, and does not hang up: the
+    many small sections of a machine are there, and nothing wakes a receiver
+    but that it has them still to read."""
+    name = "qemu-10.0.2-precopy"
+    with Device(tmp_path, "here", "--size", "128K") as here, \
+            Device(tmp_path, "there", "--size", "128K") as there:
+        for n in range(3):
+            with receive("-q", "-d", f"{there.word},id={Capture(name).id}",
+                         "--peer", "qemu", "--rest", tmp_path / f"kept{n}",
+                         f"unix:{tmp_path}/move{n}") as run:
+                vfmig("send", "-q", "-d", f"{here.word},id={Capture(name).id}",
+                      "--peer", "qemu", "--rest", rests[name] / "rest", run.uri,
+                      seconds=15).ok()
+                run.finish(15)
+            run.ok()
+            here, there = there, here
+            vfmig("state", "-d", here.word, "RUNNING").ok()
 
 
 def test_a_rest_that_qemu_does_not_load_gives_the_device_back(rests, tmp_path):
