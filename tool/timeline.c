@@ -158,6 +158,7 @@ static void add_stage(struct trace *trace, size_t i)
         return;
     event = add_span(trace, ROW_STAGES, vfm_stage_name(stage), kept->at,
                      end_of(trace, i));
+    json_add_string(event, "cat", vfm_span_kind_name(VFM_SPAN_STAGE));
     json_add(event, "args", causes_object(trace->spent.stage_ns[stage]));
 }
 

@@ -7,7 +7,7 @@
  * What a tracer of the system can look at: a probe for each kind of span, of
  * the same name, when it is over.  One that nobody looks at is an instruction
  * that does nothing; and without meson's option `probes` there is not even
- * that.  scripts/bpftrace/ has programs that print them.
+ * that.  tools/vfmig.bt prints them.
  *
  * All give the side first, "source" or "target", and what they are, then when
  * it began and how long it took, in nanoseconds.
