@@ -13,6 +13,7 @@
 
 #include "splice.h"
 #include "stream/format.h"
+#include "stream/pci-config.h"
 #include "util/bytes.h"
 #include "util/error.h"
 
@@ -29,6 +30,7 @@ struct planner {
     struct part *part; /* whose section we are in, or NULL */
     uint64_t section;  /* where it begins */
     uint64_t body;
+    char machine[256]; /* the stream's; "" if it names none */
 };
 
 /* Adds an edit, its bytes to be filled in. */
@@ -174,6 +176,28 @@ static int end_end(struct planner *p, const struct vfm_stream_event *ev)
                : put_body(p->plan, p->body, len, p->part, p->part->end);
 }
 
+/* The record, as the guest of this machine sees the device. */
+static int put_record(struct planner *p, uint64_t len, struct vfm_error *err)
+{
+    const struct part *part = p->part;
+    struct body body = part->full;
+    uint8_t head[VFIO_TAG_BYTES + PCI_CONFIG_SPACE_AT + PCI_CONFIG_SIZE];
+    int ret;
+
+    if (!pci_config_is_integrated(p->machine, part->section) ||
+        body.len < sizeof(head))
+        return put_body(p->plan, p->body, len, part, body);
+    ret = piece_file_read_at(&part->file, head, sizeof(head), body.offset, err);
+    if (ret < 0)
+        return ret;
+    if (get_be64(head) == VFIO_TAG_CONFIG)
+        pci_config_integrate(head + VFIO_TAG_BYTES + PCI_CONFIG_SPACE_AT);
+    ret = put_bytes(p->plan, p->body, len, head, sizeof(head));
+    body.offset += sizeof(head);
+    body.len -= sizeof(head);
+    return ret < 0 ? ret : put_body(p->plan, p->body + len, 0, part, body);
+}
+
 static int end_full(struct planner *p, const struct vfm_stream_event *ev,
                     struct vfm_error *err)
 {
@@ -185,9 +209,7 @@ static int end_full(struct planner *p, const struct vfm_stream_event *ev,
                          "section '%s': its configuration record went through "
                          "a multifd channel, and '%s' has none",
                          p->part->section, p->part->path);
-    return p->part->raw
-               ? 0
-               : put_body(p->plan, p->body, len, p->part, p->part->full);
+    return p->part->raw ? 0 : put_record(p, len, err);
 }
 
 static int end_section(struct planner *p, const struct vfm_stream_event *ev,
@@ -267,6 +289,10 @@ static int take(struct planner *p, const struct vfm_stream_event *ev,
     if (ret < 0)
         return ret;
     switch (ev->type) {
+    case VFM_STREAM_CONFIGURATION:
+        strncpy(p->machine, ev->u.configuration.machine,
+                sizeof(p->machine) - 1);
+        return 0;
     case VFM_STREAM_SECTION_BEGIN:
         begin_section(p, ev);
         return 0;
@@ -308,7 +334,7 @@ static int read_stream(struct planner *p, struct stream_reader *reader,
 int plan_make(struct plan *plan, const char *name, struct part *parts,
               size_t num_parts, struct vfm_error *err)
 {
-    struct planner p = { plan, parts, num_parts, NULL, 0, 0 };
+    struct planner p = { .plan = plan, .parts = parts, .num_parts = num_parts };
     struct stream_reader reader;
     uint64_t size;
     int ret = piece_file_open(&plan->file, name, err);

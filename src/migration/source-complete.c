@@ -149,15 +149,29 @@ static void put_config(struct vfm_migration *m, const struct member *member)
     m->source.turn++;
 }
 
+/* What a VMM keeps is what its guest sees; a device does not know where it is
+ * seen. */
+static int get_config(struct vfm_migration *m, struct member *member,
+                      struct vfm_error *err)
+{
+    struct pci_state *config = &member->config;
+    int ret;
+
+    if (member->keeper.is_set)
+        return pci_keeper_save(&member->keeper, config, member->id, err);
+    ret = pci_state_save(config, member->dev, err);
+    if (ret == 0 && config->record_len > 0 && peer_is(m, VFM_PEER_QEMU) &&
+        pci_config_is_integrated(m->machine, member->id))
+        pci_config_integrate(config->record + PCI_CONFIG_SPACE_AT);
+    return ret;
+}
+
 static int save_config(struct vfm_migration *m, struct member *member,
                        struct vfm_error *err)
 {
     enum vfm_cause cause = spend_for(
         m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE, member);
-    int ret =
-        member->keeper.is_set
-            ? pci_keeper_save(&member->keeper, &member->config, member->id, err)
-            : pci_state_save(&member->config, member->dev, err);
+    int ret = get_config(m, member, err);
 
     spend(m, cause);
     return ret;

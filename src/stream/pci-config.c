@@ -32,20 +32,27 @@
 #define VERSION_SIZE            4
 #define INTX_SIZE               (4 * PCI_CONFIG_INTX)
 
-uint32_t pci_config_msix_count(const uint8_t *space)
+unsigned int pci_config_find(const uint8_t *space, uint8_t id)
 {
     uint8_t at = space[PCI_CAPABILITY_POINTER] & 0xfc;
 
     if ((space[PCI_STATUS] & PCI_STATUS_CAPABILITIES) == 0)
         return 0;
     for (int i = 0; i < PCI_CAPABILITIES_MAX && at >= PCI_CAPABILITY_MIN; i++) {
-        if (space[at] == PCI_CAPABILITY_MSIX)
-            return (get_le16(space + at + PCI_MSIX_CONTROL) &
-                    PCI_MSIX_TABLE_SIZE) +
-                   1u;
+        if (space[at] == id)
+            return at;
         at = space[at + 1] & 0xfc;
     }
     return 0;
+}
+
+uint32_t pci_config_msix_count(const uint8_t *space)
+{
+    unsigned int at = pci_config_find(space, PCI_CAPABILITY_MSIX);
+
+    if (at == 0)
+        return 0;
+    return (get_le16(space + at + PCI_MSIX_CONTROL) & PCI_MSIX_TABLE_SIZE) + 1u;
 }
 
 static size_t msix_size(uint32_t count)

@@ -198,6 +198,57 @@ static void what_is_not_consistent_is_not_written(void **state)
     assert_int_equal(pci_config_encode(&config, record, 325, &len, NULL), 0);
 }
 
+static void an_endpoint_on_a_root_bus_is_part_of_it(void **state)
+{
+    struct pci_config config = config_with(PCI_CONFIG_SIZE, 0);
+    uint8_t was[PCI_CONFIG_SIZE];
+
+    (void)state;
+    put_le16(space + 0x82, 0x0002);
+    memcpy(was, space, sizeof(was));
+    pci_config_integrate(space);
+    assert_int_equal(get_le16(space + 0x82), 0x0092);
+    put_le16(was + 0x82, 0x0092);
+    memset(was + 0x8c, 0, 8);
+    memset(was + 0xac, 0, 8);
+    assert_memory_equal(space, was, sizeof(was));
+    pci_config_integrate(space);
+    assert_memory_equal(space, was, sizeof(was));
+
+    /* Version 1 has one link; a legacy endpoint stays what it is. */
+    config = config_with(PCI_CONFIG_SIZE, 0);
+    put_le16(space + 0x82, 0x0001);
+    pci_config_integrate(space);
+    assert_int_equal(space[0xac], (uint8_t)(0xac * 3));
+    assert_int_equal(space[0x8c], 0);
+    config = config_with(PCI_CONFIG_SIZE, 0);
+    put_le16(space + 0x82, 0x0012);
+    pci_config_integrate(space);
+    assert_int_equal(get_le16(space + 0x82), 0x0012);
+    assert_int_equal(space[0x8c], (uint8_t)(0x8c * 3));
+    /* At the very end there is no room for one. */
+    config = config_with(PCI_CONFIG_SIZE, 0);
+    space[0x41] = 0xf0;
+    space[0xf0] = 0x10;
+    pci_config_integrate(space);
+    assert_int_equal(space[0xff], (uint8_t)(0xff * 3));
+    (void)config;
+}
+
+static void which_devices_those_are_is_known_by_their_place(void **state)
+{
+    (void)state;
+    assert_true(pci_config_is_integrated("pc-q35-10.0", "0000:00:05.0"));
+    assert_true(pci_config_is_integrated("virt-10.0", "0000:00:05.0/vfio"));
+    assert_true(pci_config_is_integrated("q35", "0000:00:1f.7"));
+    assert_false(pci_config_is_integrated("pc-i440fx-10.0", "0000:00:05.0"));
+    assert_false(pci_config_is_integrated("virtual", "0000:00:05.0"));
+    assert_false(pci_config_is_integrated("", "0000:00:05.0"));
+    assert_false(pci_config_is_integrated("pc-q35-10.0", "0000:00:02.0:00.0"));
+    assert_false(pci_config_is_integrated("pc-q35-10.0", "0000:00:05"));
+    assert_false(pci_config_is_integrated("pc-q35-10.0", "vfio"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +259,8 @@ int main(void)
         cmocka_unit_test(another_last_part_than_the_display_is_refused),
         cmocka_unit_test(capabilities_that_go_in_circles_end),
         cmocka_unit_test(what_is_not_consistent_is_not_written),
+        cmocka_unit_test(an_endpoint_on_a_root_bus_is_part_of_it),
+        cmocka_unit_test(which_devices_those_are_is_known_by_their_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
