@@ -2,117 +2,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """An unmodified QEMU with vfio-pci on emulated devices, over the bridge."""
 import contextlib
-import json
-import signal
 
 import pytest
 
-import driver
 import qemu
-from vfmig_programs import Device
+from machine import (ACK, MULTIFD, P2P, PRE_COPY, RING_PAGES, STOP_COPY,
+                     Emulated, Pair)
 
 row = pytest.mark.row
-
-RING = 16 << 20
-RING_PAGES = 256
-RATE = 4 << 20
-
-
-class Emulated(Device):
-    """A device that keeps a report."""
-
-    def __init__(self, folder, name, *words):
-        self.report_path = folder / (name + ".json")
-        super().__init__(folder, name, "--report", self.report_path,
-                         "--digest", *words)
-        self.reports = 0
-
-    def report(self):
-        self.signal(signal.SIGUSR1)
-        self.reports += 1
-        self.out.wait_for_count("reported\n", self.reports)
-        return json.loads(self.report_path.read_text())
-
-
-class Pair:
-    """Two QEMUs, each with devices of its own."""
-
-    def __init__(self, folder, stack, words, devices=1, **options):
-        self.folder = folder
-        self.devices = {}
-        self.qemus = {}
-        for side, more in ("source", ()), ("target", ("-S", "-incoming",
-                                                     "defer")):
-            self.devices[side] = [
-                stack.enter_context(Emulated(folder, f"{side}{n}", *words))
-                for n in range(devices)]
-            self.qemus[side] = stack.enter_context(qemu.Qemu(
-                folder, side, [d.path for d in self.devices[side]], *more,
-                **options))
-        self.source, self.target = self.qemus["source"], self.qemus["target"]
-
-    def start_drivers(self, rate=RATE):
-        """Each device writes memory of its own, and has gone round once."""
-        self.source.wait_for_firmware()
-        self.drivers = [driver.Driver(self.source, n)
-                        for n in range(len(self.devices["source"]))]
-        for n, d in enumerate(self.drivers):
-            d.enable()
-            d.start_ring(RING + n * RING_PAGES * driver.PAGE, RING_PAGES,
-                         100 + n, rate)
-            d.write64(driver.SCRATCH, 0xfeed0000 + n)
-        for d in self.drivers:
-            d.wait_for_sequence(RING_PAGES + 1)
-
-    def capabilities(self, *names):
-        for each in self.source, self.target:
-            each.capabilities(*names)
-            each.run("migrate-set-parameters", max_bandwidth=1 << 30,
-                     downtime_limit=1000)
-
-    def uri(self):
-        return f"unix:{self.folder}/migration.sock"
-
-    def migrate(self, wanted="completed"):
-        self.target.run("migrate-incoming", uri=self.uri(),
-                        exit_on_error=False)
-        self.source.run("migrate", uri=self.uri())
-        if wanted == "completed":
-            self.source.migration_status("completed")
-            self.target.migration_status("completed")
-        return self.source.run("query-migrate")
-
-    def compare(self):
-        """What the target has is what the source had; nothing runs."""
-        assert self.source.run("query-status")["status"] == "postmigrate"
-        assert self.target.run("query-status")["status"] == "paused"
-        pages = zip(self.source.memory(), self.target.memory())
-        assert [hex(n << 12) for n, (a, b) in enumerate(pages) if a != b] == []
-        for a, b in zip(self.devices["source"], self.devices["target"]):
-            sent, loaded = a.report(), b.report()
-            assert sent["state"] == "STOP", sent
-            assert loaded["state"] == "RESUMING", loaded
-            assert loaded["loads_refused"] == 0, loaded
-            assert sent["bytes_saved"] == loaded["bytes_loaded"] > 0
-            assert sent["saved_sha256"] == loaded["loaded_sha256"]
-            assert sent["dma_sequence"] > RING_PAGES
-
-    def go_on(self):
-        """The machine runs at the target, and so do its devices."""
-        self.target.run("cont")
-        for n, old in enumerate(self.drivers):
-            d = driver.Driver(self.target, n)
-            assert d.bar0 == old.bar0
-            d.goes_on_from(old)
-            assert d.read64(driver.SCRATCH) == 0xfeed0000 + n
-            before = self.devices["source"][n].report()
-            d.wait_for_sequence(before["dma_sequence"] + 2 * RING_PAGES)
-            d.stop_ring()
-            d.check_ring()
-            after = self.devices["target"][n].report()
-            assert after["loads_accepted"] == 1, after
-            assert after["counter"] > before["counter"]
-            assert self.devices["source"][n].report()["state"] == "STOP"
 
 
 @pytest.fixture
@@ -123,14 +20,6 @@ def pair(tmp_path):
             return Pair(tmp_path, stack, words, **options)
         yield make
 
-
-STOP_COPY = ("--features", "stop-copy,data-size,dma-logging")
-PRE_COPY = ("--features", "stop-copy,pre-copy,data-size,precopy-info,"
-            "dma-logging")
-P2P = ("--features", "stop-copy,pre-copy,p2p,data-size,precopy-info,"
-       "dma-logging")
-MULTIFD = ",x-migration-multifd-transfer=on"
-ACK = ("return-path", "switchover-ack")
 
 MOVES = [
     # what the device can do, capabilities, options of QEMU, the row's words
