@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """vfmig receive --peer qemu --rest: the devices get theirs, whatever channels it
 came on, and all else is in a file, byte for byte."""
-import json
+import os
 import re
 import socket
 import struct
@@ -16,7 +16,7 @@ from test_qemu_replay import (CAPTURES, DEADLINE, MULTIFD, PONG, SHUT, STREAMS,
                               SWITCHOVER_ACK, WHOLE, Capture, Taker, connect,
                               messages, u32)
 from test_tool_proxy import packets, parts
-from vfmig_programs import receive, vfmig
+from vfmig_programs import Run, receive, vfmig
 
 EOS = b"\xff\xff\xff\xff\xef\x10\x00\x01"
 
@@ -147,6 +147,105 @@ def test_device_and_rest_are_all_of_it(name, uri, captures, tmp_path):
     facts = vfmig("inspect", "--json", tmp_path / "rest").ok().json()
     assert facts["machine"] == capture.truth["machine"]
     assert facts["vfio"][capture.id + "/vfio"]["bytes"] == 0
+
+
+def receive_over(kind, folder, device, capture, main):
+    """One stream by each way it can come; the run and what it answered."""
+    words = ("-q", "-d", f"{device.word},id={capture.id}", "--peer", "qemu",
+             "--rest", folder / "rest")
+    (folder / "main").write_bytes(main)
+    if kind in ("file", "exec"):
+        uri = f"{kind}:{folder}/main" if kind == "file" else \
+            f"exec:cat {folder}/main"
+        return vfmig("receive", *words, uri), []
+    if kind == "pipe":
+        reader, writer = os.pipe()
+        with Run("receive", *words, f"fd:{reader}", pass_fds=[reader]) as run:
+            os.close(reader)
+            with open(writer, "wb") as f:
+                f.write(main)
+            return run.finish(DEADLINE), []
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    with Run("receive", *words, f"fd:{theirs.fileno()}",
+             pass_fds=[theirs.fileno()]) as run, ours:
+        theirs.close()
+        thread = threading.Thread(target=send, args=(ours, main))
+        thread.start()
+        answers = answers_of(ours)
+        thread.join(DEADLINE)
+        return run.finish(DEADLINE), answers
+
+
+def receive_at(fd_kind, folder, device, capture, streams):
+    """fd: with a socket that listens: all connections come by it."""
+    with socket.socket(fd_kind) as s:
+        s.bind(("127.0.0.1", 0) if fd_kind == socket.AF_INET else
+               str(folder / "at"))
+        s.listen(8)
+        uri = f"unix:{folder}/at" if fd_kind == socket.AF_UNIX else \
+            "tcp:127.0.0.1:%d" % s.getsockname()[1]
+        channels = ["--channels", len(streams) - 1] if streams[1:] else []
+        run = Run("receive", "-q", "-d", f"{device.word},id={capture.id}",
+                  "--peer", "qemu", *channels, "--rest", folder / "rest",
+                  f"fd:{s.fileno()}", pass_fds=[s.fileno()])
+    with run:
+        answers = replay(uri, streams)
+        return run.finish(DEADLINE), answers
+
+
+WAYS = ["socket", "pipe", "file", "exec"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_stream_comes_by_any_way(name, way, captures, tmp_path):
+    """One that asks for answers where nobody can hear them is loaded, too: that
+    it asks is a question and no condition."""
+    capture, (main,) = captures[name], parts(name)
+    with Taker(tmp_path) as device:
+        run, answers = receive_over(way, tmp_path, device, capture, main)
+        state = device.state()
+    run.ok()
+    assert state == ("RUNNING" if capture.runs else "STOP")
+    assert device.report["loaded_sha256"] == capture.device["data_sha256"]
+    assert (tmp_path / "rest").read_bytes() == \
+        without_device(tmp_path / "main", capture.id + "/vfio")
+    if way == "socket" and capture.has_return_path:
+        assert answers[0] == (PONG, u32(1)) and answers[-1] == (SHUT, u32(0))
+    else:
+        assert answers == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cut_stream_leaves_no_rest_by_any_way(way, captures, tmp_path):
+    name = "qemu-10.0.2-precopy"
+    capture, (main,) = captures[name], parts(name)
+    with Taker(tmp_path) as device:
+        run, answers = receive_over(way, tmp_path, device, capture, main[:-1])
+        state = device.state()
+    assert re.search("vmdescription|reset by peer", run.exits(1).error())
+    assert state == "RUNNING"
+    assert device.report["loads_accepted"] == 0
+    assert not (tmp_path / "rest").exists()
+    if way == "socket":
+        assert answers[-1] == (SHUT, u32(1))
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET],
+                         ids=["unix", "tcp"])
+@pytest.mark.parametrize("name", CAPTURES)
+def test_a_socket_that_listens_takes_all_connections(name, family, captures,
+                                                     tmp_path):
+    capture, streams = captures[name], parts(name)
+    with Taker(tmp_path) as device:
+        run, answers = receive_at(family, tmp_path, device, capture, streams)
+    run.ok()
+    assert device.report["loaded_sha256"] == capture.device["data_sha256"]
+    assert sorted(path.name for path in tmp_path.glob("rest*")) == \
+        ["rest"] + [f"rest.channel-{i}" for i in range(len(streams) - 1)]
+    if capture.has_return_path:
+        assert answers[-1] == (SHUT, u32(0))
 
 
 @pytest.mark.parametrize("name", ["mtty-stopcopy", "mtty-precopy",
