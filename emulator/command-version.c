@@ -30,6 +30,7 @@ struct proposal {
     bool write_multiple;
     bool twin_socket;
     bool whole_messages;
+    int64_t data_area;
     uint64_t client_max_xfer;
     int64_t migration_page_size; /* of an older protocol; 0: not said */
 };
@@ -80,6 +81,7 @@ static void read_proposal(const struct json *root, struct proposal *p)
     };
     p->write_multiple = is_true(caps, "write_multiple");
     p->whole_messages = is_true(caps, VFU_CAP_WHOLE_MESSAGES);
+    p->data_area = (int64_t)number(caps, VFU_CAP_DATA_AREA);
     p->twin_socket = is_true(get(caps, "twin_socket"), "supported");
     if (p->max_data_xfer_size)
         p->client_max_xfer = number(caps, "max_data_xfer_size");
@@ -136,6 +138,11 @@ static void write_reply(const struct connection *c, const struct proposal *p,
         n = add(caps, n, "migration", "{\"pgsize\":4096}");
     if (p->whole_messages && personality_takes_whole_messages(c))
         n = add(caps, n, VFU_CAP_WHOLE_MESSAGES, "true");
+    if (c->area_offered > 0) {
+        snprintf(number, sizeof(number), "%llu",
+                 (unsigned long long)c->area_offered);
+        n = add(caps, n, VFU_CAP_DATA_AREA, number);
+    }
     if (p->twin_socket)
         add(caps, n, "twin_socket", "{\"supported\":true,\"fd_index\":0}");
     snprintf(json, JSON_MAX, "{\"capabilities\":{%s}}", caps);
@@ -185,6 +192,16 @@ static void apply_limits(struct connection *c, const struct proposal *p)
         c->client_max_xfer < ENGINE_PIECE ? c->client_max_xfer : ENGINE_PIECE;
 }
 
+/* How much of what the client would share is welcome. */
+static void apply_area(struct connection *c, const struct proposal *p)
+{
+    if (p->data_area <= 0 || !personality_takes_area(c))
+        return;
+    c->area_offered = (uint64_t)p->data_area;
+    if (c->area_offered > AREA_SIZE_MAX)
+        c->area_offered = AREA_SIZE_MAX;
+}
+
 int command_version(struct connection *c, struct request *rq, struct reply *rp)
 {
     struct proposal p = { .client_max_xfer = VFU_DEFAULT_MAX_DATA_XFER_SIZE };
@@ -215,6 +232,7 @@ int command_version(struct connection *c, struct request *rq, struct reply *rp)
         rp->fd_copies = 1;
     }
     apply_limits(c, &p);
+    apply_area(c, &p);
     if (v.minor > personality_minor(c))
         v.minor = personality_minor(c);
     write_reply(c, &p, json);

@@ -50,6 +50,12 @@ static const struct command commands[] = {
                              command_data_write },
     [VFU_MIG_GET_PRECOPY_INFO] = { "MIG_GET_PRECOPY_INFO", 0,
                                    command_precopy_info },
+    [VFU_MIG_AREA_SET] = { "MIG_AREA_SET", sizeof(struct vfu_mig_area),
+                           command_area_set },
+    [VFU_MIG_AREA_READ] = { NULL, sizeof(struct vfu_mig_area_data),
+                            command_area_read },
+    [VFU_MIG_AREA_WRITE] = { NULL, sizeof(struct vfu_mig_area_data),
+                             command_area_write },
 };
 
 #define NUM_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -65,6 +71,13 @@ int command_parse(const char *name)
         if (commands[i].name != NULL && strcmp(name, commands[i].name) == 0)
             return (int)i;
     return -EINVAL;
+}
+
+uint32_t command_by_message(uint32_t command)
+{
+    if (command == VFU_MIG_AREA_READ)
+        return VFU_MIG_DATA_READ;
+    return command == VFU_MIG_AREA_WRITE ? VFU_MIG_DATA_WRITE : command;
 }
 
 int command_run(struct connection *c, struct request *rq, struct reply *rp)

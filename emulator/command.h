@@ -36,6 +36,9 @@ command_handler command_feature;
 command_handler command_data_read;
 command_handler command_data_write;
 command_handler command_precopy_info;
+command_handler command_area_set;
+command_handler command_area_read;
+command_handler command_area_write;
 
 /* Carries out any command.  -EINVAL for those that do not exist. */
 int command_run(struct connection *c, struct request *rq, struct reply *rp);
@@ -45,6 +48,10 @@ const char *command_name(uint32_t command);
 
 /* The number of a command; -EINVAL. */
 int command_parse(const char *name);
+
+/* The command that does the same, if the state goes in messages: faults are
+ * those of either. */
+uint32_t command_by_message(uint32_t command);
 
 /* Is this a change of state that must wait until the DMA engine rests? */
 bool feature_must_wait(const struct connection *c, const struct request *rq);

@@ -92,6 +92,7 @@ void connection_close(struct connection *c)
     device_disconnect(c->device);
     transport_free(&c->main);
     transport_free(&c->twin);
+    area_unmap(&c->area);
     if (c->twin_client_fd >= 0)
         close(c->twin_client_fd);
     free(c);
@@ -356,7 +357,7 @@ int connection_serve(struct connection *c, bool gone)
         return -ECONNRESET;
     for (int round = 0; round < ROUNDS; round++) {
         long n = -EAGAIN;
-        int ret;
+        int ret = 0;
 
         end_waits(c);
         if (!must_wait(c)) {
@@ -364,9 +365,14 @@ int connection_serve(struct connection *c, bool gone)
             if (n == 0 || (n < 0 && n != -EAGAIN))
                 return -ECONNRESET;
         }
-        while (!must_wait(c) && take_message(c))
+        /* Each answer leaves at once: while the client is busy with it, we are
+         * with its next command. */
+        while (ret == 0 && !must_wait(c) && take_message(c)) {
+            ret = flush(c);
             end_waits(c);
-        ret = serve_twin(c);
+        }
+        if (ret == 0)
+            ret = serve_twin(c);
         if (ret == 0)
             ret = flush(c);
         if (ret < 0)

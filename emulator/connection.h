@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "emulator/area.h"
 #include "emulator/device.h"
 #include "emulator/transport.h"
 
@@ -33,6 +34,9 @@ struct connection {
     bool closing;       /* once all is sent */
     int64_t hold_until; /* replies wait until then; 0: they do not */
     uint32_t client_max_xfer;
+
+    struct area area;
+    uint64_t area_offered; /* what we said we take of it */
 
     uint16_t next_id;
     bool dma_pending; /* a DMA message of ours is not answered */

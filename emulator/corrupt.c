@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "emulator/command.h"
 #include "emulator/misbehave.h"
 
 /* Levels of the JSON that is nested too deeply. */
@@ -33,7 +34,7 @@ static void inflate_count(uint32_t command, struct reply *rp)
 {
     size_t at = 0;
 
-    switch (command) {
+    switch (command_by_message(command)) {
     case VFU_MIG_DATA_READ:
     case VFU_MIG_DATA_WRITE:
         at = offsetof(struct vfu_mig_data, size);

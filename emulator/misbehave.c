@@ -44,18 +44,19 @@ int misbehave_before(struct connection *c, const struct request *rq)
 {
     struct fault_list *list = &c->device->faults;
     struct effects *e = &c->device->effects;
+    uint32_t command = command_by_message(rq->command);
     uint32_t feature = feature_number(rq);
     const struct fault *f;
 
-    e->delay = fault_at_command(list, FAULT_DELAY, rq->command, feature);
-    e->corrupt = fault_at_command(list, FAULT_CORRUPT, rq->command, feature);
-    e->close = fault_at_command(list, FAULT_CLOSE, rq->command, feature);
-    e->inject = fault_at_command(list, FAULT_INJECT, rq->command, feature);
+    e->delay = fault_at_command(list, FAULT_DELAY, command, feature);
+    e->corrupt = fault_at_command(list, FAULT_CORRUPT, command, feature);
+    e->close = fault_at_command(list, FAULT_CLOSE, command, feature);
+    e->inject = fault_at_command(list, FAULT_INJECT, command, feature);
     if (effects_stop(e))
         return -ECONNABORTED;
     if (e->inject != NULL)
         inject(c, e->inject->part);
-    f = fault_at_command(list, FAULT_FAIL, rq->command, feature);
+    f = fault_at_command(list, FAULT_FAIL, command, feature);
     if (f == NULL)
         return personality_check(c, rq);
     /* The worst that a driver may do: it fails and has forgotten. */

@@ -64,6 +64,9 @@ bool personality_survives_bad_size(const struct connection *c);
 /* Whether messages of any size arrive whole: see VFU_CAP_WHOLE_MESSAGES. */
 bool personality_takes_whole_messages(const struct connection *c);
 
+/* Does the state go through memory of the client, if that has some? */
+bool personality_takes_area(const struct connection *c);
+
 /* Bytes of this message that a single receive gets; less than its size: the
  * rest is taken for the next message. */
 size_t personality_received_size(const struct connection *c,

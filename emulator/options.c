@@ -226,6 +226,8 @@ static const struct option table[] = {
     { "pci-id", "VVVV:DDDD", "PCI vendor and device", parse_pci_id, 0 },
     { "max-data-xfer", "SIZE", "bytes in a message (1M)", parse_size,
       FIELD(max_data_xfer) },
+    { "no-data-area", NULL, "take the state in messages only", parse_flag,
+      FIELD(no_data_area) },
     { "data-size-report", "exact|zero|huge|SIZE", "what MIG_DATA_SIZE says",
       parse_size_report, 0 },
     { "accept-any", NULL, "load anything, print its size and SHA-256",

@@ -59,6 +59,7 @@ struct options {
     enum size_report size_report;
     uint64_t size_report_value;
     enum mutant mutant;
+    bool no_data_area;
     bool accept_any;
     bool digest;
     bool list_mutants;

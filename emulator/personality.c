@@ -69,6 +69,12 @@ bool personality_takes_whole_messages(const struct connection *c)
     return !applies(c);
 }
 
+bool personality_takes_area(const struct connection *c)
+{
+    return c->device->options->personality == PERSONALITY_SPEC &&
+           !c->device->options->no_data_area;
+}
+
 int personality_check(const struct connection *c, const struct request *rq)
 {
     uint32_t state = c->device->state;

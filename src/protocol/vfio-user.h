@@ -38,6 +38,10 @@ enum vfu_command {
     VFU_MIG_DATA_READ = 17,
     VFU_MIG_DATA_WRITE = 18,
     VFU_MIG_GET_PRECOPY_INFO = 19, /* proposed, not in the text */
+    /* Ours, behind VFU_CAP_DATA_AREA: docs/vfio-user-data-area.md. */
+    VFU_MIG_AREA_SET = 64,
+    VFU_MIG_AREA_READ = 65,
+    VFU_MIG_AREA_WRITE = 66,
 };
 
 /* struct vfu_header: flags. */
@@ -72,6 +76,11 @@ _Static_assert(sizeof(struct vfu_version) == 4, "no padding");
  * saying, but servers exist that lose their place in one that does not
  * arrive in one piece, and they say nothing. */
 #define VFU_CAP_WHOLE_MESSAGES         "vfmig_whole_messages"
+
+/* Another: how many bytes of memory the client would share with the server, and
+ * in the reply how many of these the server would take, for a device's state to
+ * go through.  Absent: none. */
+#define VFU_CAP_DATA_AREA              "vfmig_data_area"
 
 struct vfu_device_info {
     uint32_t argsz;
@@ -213,6 +222,24 @@ struct vfu_mig_data {
     uint32_t size;
 };
 _Static_assert(sizeof(struct vfu_mig_data) == 8, "no padding");
+
+/* Comes with the descriptor of the memory: a file of that size at least, sealed
+ * against shrinking. */
+struct vfu_mig_area {
+    uint32_t argsz;
+    uint32_t flags; /* 0 */
+    uint64_t size;
+};
+_Static_assert(sizeof(struct vfu_mig_area) == 16, "no padding");
+
+/* MIG_DATA_READ and MIG_DATA_WRITE whose data is in the area.  The reply to a
+ * read has the size that there was. */
+struct vfu_mig_area_data {
+    uint32_t argsz; /* with the data */
+    uint32_t size;
+    uint64_t offset; /* in the area */
+};
+_Static_assert(sizeof(struct vfu_mig_area_data) == 16, "no padding");
 
 struct vfu_precopy_info {
     uint32_t argsz;

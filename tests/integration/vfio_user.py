@@ -23,6 +23,7 @@ DEADLINE = 20.0
  GET_IRQ_INFO, SET_IRQS, REGION_READ, REGION_WRITE, DMA_READ, DMA_WRITE,
  RESET) = range(1, 14)
 REGION_WRITE_MULTI, FEATURE, DATA_READ, DATA_WRITE, PRECOPY_INFO = range(15, 20)
+AREA_SET, AREA_READ, AREA_WRITE = range(64, 67)
 
 ERROR, STOP, RUNNING, STOP_COPY, RESUMING, RUNNING_P2P, PRE_COPY, \
     PRE_COPY_P2P = range(8)
@@ -58,12 +59,14 @@ def device_program():
 class Device:
     """A running vfmig-device."""
 
+    always = []  # options that all have
+
     def __init__(self, directory, *options, name="dev", env=None):
         self.path = os.path.join(str(directory), name + ".sock")
         self.report_path = os.path.join(str(directory), name + ".json")
         self.process = subprocess.Popen(
             [device_program(), "--socket", self.path, "--report",
-             self.report_path, *options], env=env,
+             self.report_path, *self.always, *options], env=env,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.line()
         assert line == "listening on %s\n" % self.path, \
@@ -281,6 +284,22 @@ class Client:
     def write_data(self, data):
         self.call(DATA_WRITE, struct.pack("=II", 8 + len(data), len(data))
                   + data)
+
+    def area_set(self, fd, size, argsz=16, flags=0):
+        self.call(AREA_SET, struct.pack("=IIQ", argsz, flags, size), [fd])
+
+    def area_read(self, size, offset, argsz=None):
+        """How many bytes the device put there."""
+        reply = self.call(AREA_READ, struct.pack(
+            "=IIQ", 16 + size if argsz is None else argsz, size, offset))
+        argsz, n, at = struct.unpack("=IIQ", reply)
+        assert argsz == 16 + n and n <= size and at == offset
+        return n
+
+    def area_write(self, size, offset, argsz=None):
+        assert self.call(AREA_WRITE, struct.pack(
+            "=IIQ", 16 + size if argsz is None else argsz, size,
+            offset)) == b""
 
     def read_all(self, size=1 << 20):
         parts = []

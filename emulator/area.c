@@ -1,0 +1,51 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory shared with the client.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "emulator/area.h"
+
+int area_map(struct area *a, int fd, uint64_t size)
+{
+    struct stat st;
+    int seals;
+    void *base;
+
+    if (a->base != NULL)
+        return -EEXIST;
+    if (size == 0 || size > AREA_SIZE_MAX)
+        return -EINVAL;
+    /* Of a file that shrinks the rest of a mapping is a trap. */
+    seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+        return -EINVAL;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_size < 0 || (uint64_t)st.st_size < size)
+        return -EINVAL;
+    base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    *a = (struct area){ .base = base, .size = size };
+    return 0;
+}
+
+void area_unmap(struct area *a)
+{
+    if (a->base != NULL)
+        munmap(a->base, a->size);
+    *a = (struct area){ 0 };
+}
+
+uint8_t *area_at(const struct area *a, uint64_t offset, uint64_t size)
+{
+    if (a->base == NULL || size > a->size || offset > a->size - size)
+        return NULL;
+    return a->base + offset;
+}
