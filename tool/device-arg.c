@@ -131,16 +131,28 @@ static int take_id(struct device_arg *arg, const char *id,
     return 0;
 }
 
+static int parse_switch(const char *name, const char *value, bool *off,
+                        struct vfm_error *err)
+{
+    *off = strcmp(value, "off") == 0;
+    if (!*off && strcmp(value, "on") != 0)
+        return error_set(err, -EINVAL, "%s: '%.60s' is not on or off", name,
+                         value);
+    return 0;
+}
+
 static int take_feature(struct device_arg *arg, const struct feature_key *key,
                         const char *value, struct vfm_error *err)
 {
-    if (strcmp(value, "on") == 0)
-        arg->without &= ~key->migration;
-    else if (strcmp(value, "off") == 0)
+    bool off;
+    int ret = parse_switch(key->name, value, &off, err);
+
+    if (ret < 0)
+        return ret;
+    if (off)
         arg->without |= key->migration;
     else
-        return error_set(err, -EINVAL, "%s: '%.60s' is not on or off",
-                         key->name, value);
+        arg->without &= ~key->migration;
     return 0;
 }
 
@@ -158,6 +170,8 @@ static int take_part(struct device_arg *arg, char *part, struct vfm_error *err)
     for (const struct feature_key *key = feature_keys; key->name != NULL; key++)
         if (strcmp(part, key->name) == 0)
             return take_feature(arg, key, value, err);
+    if (strcmp(part, "data-area") == 0 && !arg->is_kernel)
+        return parse_switch(part, value, &arg->options.no_data_area, err);
     for (const struct key *key = vfio_user_keys;
          key->name != NULL && !arg->is_kernel; key++)
         if (strcmp(part, key->name) == 0)

@@ -93,6 +93,9 @@ void probe_print(const struct probe *probe)
     printf("  transfers    reads of %s, writes of %s by %s\n",
            say_bytes(read_size, info->read_size),
            say_bytes(write_size, info->write_size), info->backend);
+    if (info->data_area_size > 0)
+        printf("  shared       %s of memory, for the state to go through\n",
+               say_bytes(read_size, info->data_area_size));
     for (size_t i = 0; i < probe->note_count; i++)
         printf("note: %s\n", probe->notes[i]);
 }
@@ -167,6 +170,7 @@ static struct json_tree *limits_object(const struct vfm_device_info *info)
 
     json_add_number(object, "read_bytes", info->read_size);
     json_add_number(object, "write_bytes", info->write_size);
+    json_add_number(object, "data_area_bytes", info->data_area_size);
     return object;
 }
 

@@ -124,6 +124,10 @@ struct vfm_device_info {
      * system call. */
     uint32_t read_size;
     uint32_t write_size;
+
+    /* Bytes of memory that is shared with a vfio-user server for state to go
+     * through; 0: it goes in messages or by system calls. */
+    uint64_t data_area_size;
 };
 
 /* Fills in @info.  Returns 0, or -EINVAL if info->size is smaller than that of

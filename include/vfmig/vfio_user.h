@@ -53,6 +53,11 @@ struct vfm_vfio_user_options {
     uint32_t read_depth;
     uint32_t write_size;
     uint32_t write_depth;
+
+    /* Do not offer the server memory for the device's state to go through
+     * instead of messages.  Where it takes some, read_size and read_depth are
+     * those of pieces in it, for both directions; the default is 512 KiB. */
+    bool no_data_area;
 };
 
 /*

@@ -46,6 +46,20 @@ def test_people_get_the_same_in_words(tmp_path):
     assert "note:" not in text
 
 
+def test_memory_shared_for_the_state_is_told_of(tmp_path):
+    with Device(tmp_path, "d", "--size", "1M") as device, \
+            Device(tmp_path, "e", "--size", "1M", "--no-data-area") as other:
+        told = device.probe()
+        text = vfmig("probe", "-d", device.word).ok().stdout
+        held_off = json.loads(vfmig(
+            "probe", "--json", "-d", device.word + ",data-area=off").ok().stdout)
+        without = other.probe()
+    assert told["limits"]["data_area_bytes"] == 2 << 20
+    assert "  shared       2.0 MiB of memory" in text
+    assert held_off["limits"]["data_area_bytes"] == 0
+    assert without["limits"]["data_area_bytes"] == 0
+
+
 def test_what_is_done_without_is_not_there(tmp_path):
     with Device(tmp_path, "d", "--features", ALL) as device:
         told = json.loads(vfmig(

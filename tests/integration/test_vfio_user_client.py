@@ -17,6 +17,13 @@ KIB, MIB = 1 << 10, 1 << 20
 PERSONALITIES = ["spec", "libvfio-user"]
 
 
+@pytest.fixture(autouse=True, params=["area", "messages"])
+def way(request, monkeypatch):
+    """How the state goes."""
+    words = [] if request.param == "area" else ["--no-data-area"]
+    monkeypatch.setattr("vfio_user.Device.always", words)
+
+
 def example(name, *words):
     program = os.path.join(os.environ["VFMIG_BUILD"], "examples",
                            "example-" + name)

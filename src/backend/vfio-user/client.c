@@ -45,6 +45,9 @@ static const char *command_name(uint16_t command)
         [VFU_MIG_DATA_READ] = "MIG_DATA_READ",
         [VFU_MIG_DATA_WRITE] = "MIG_DATA_WRITE",
         [VFU_MIG_GET_PRECOPY_INFO] = "MIG_GET_PRECOPY_INFO",
+        [VFU_MIG_AREA_SET] = "MIG_AREA_SET",
+        [VFU_MIG_AREA_READ] = "MIG_AREA_READ",
+        [VFU_MIG_AREA_WRITE] = "MIG_AREA_WRITE",
     };
 
     if (command >= sizeof(names) / sizeof(names[0]) || names[command] == NULL)
@@ -514,6 +517,7 @@ void client_free(struct client *c)
     free(c->dma_buf[1]);
     free(c->call.buf);
     reader_free(c);
+    area_close(c);
     memory_free(c);
     close(c->news_fd);
     free(c);

@@ -14,6 +14,7 @@
  *   config.c   PCI configuration space
  *   call.c     the calls of struct device_ops
  *   reader.c   the saving session      writer.c  the loading session
+ *   area.c     memory for both that the server shares
  *   memory.c   DMA mappings            irq.c     interrupts
  *   log.c      what was written        access.c  accesses to regions
  *   region.c   mappable areas          ops.c     the vtable, polling
@@ -44,6 +45,8 @@
 #define DEFAULT_READ_SIZE       (UINT32_C(1) << 20)
 #define DEFAULT_WRITE_SIZE      (UINT32_C(32) << 10)
 #define DEFAULT_READ_DEPTH      4
+/* Of what is not in messages, no more than stays in a processor's cache. */
+#define DEFAULT_AREA_PIECE      (UINT32_C(512) << 10)
 #define DEFAULT_WRITE_DEPTH     8
 
 /* A message above 36,544 bytes can arrive in pieces, which some servers
@@ -103,6 +106,8 @@ struct settings {
     uint32_t read_depth;
     uint32_t write_size;
     uint32_t write_depth;
+    bool no_area;
+    uint32_t area_piece;
 };
 
 /* One MIG_DATA_READ. */
@@ -114,7 +119,10 @@ struct read_slot {
         READ_HERE,
         READ_STALE, /* asked in a session that is over */
     } state;
-    uint8_t *buf; /* NULL until it is used first */
+    uint8_t *buf; /* NULL until it is used first, and with an area */
+    struct vfu_mig_area_data answer; /* with an area, */
+    uint64_t offset;                 /* and where in it */
+    const uint8_t *data;
     uint32_t asked;
     uint32_t size;
     uint32_t taken;
@@ -142,6 +150,13 @@ struct write_slot {
 struct writer {
     struct write_slot slots[MAX_DEPTH];
     struct vfm_error failure;
+};
+
+/* Memory shared with the server. */
+struct data_area {
+    uint8_t *base; /* NULL: there is none */
+    size_t slot_size;
+    unsigned int slots;
 };
 
 /*
@@ -211,6 +226,8 @@ struct client {
     uint32_t read_size;
     bool whole_messages; /* the server does not mind large writes */
     uint32_t write_size;
+    uint64_t offered_area; /* what the server takes of the area we proposed */
+    struct data_area area;
 
     struct vfm_dma_ops dma_ops; /* NULL: refused */
     void *dma_opaque;
@@ -352,6 +369,24 @@ int call_send_feature(struct client *c, uint32_t flags, const void *data,
                       size_t size, size_t answer_size);
 int call_send_parts(struct client *c, uint32_t flags, struct iovec *parts,
                     int num_parts, size_t answer_size);
+
+/* area.c */
+
+/* How many bytes we would share; 0: none. */
+uint32_t area_wish(const struct client *c);
+
+/* Shares memory with the server.  Returns 0 or an error: without it, all goes
+ * on in messages. */
+int area_open(struct client *c);
+void area_close(struct client *c);
+
+/* Whether no message about slot @slot is under way. */
+bool area_slot_is_free(const struct client *c, unsigned int slot);
+uint8_t *area_slot(const struct client *c, unsigned int slot);
+
+/* The request about the first @size bytes of a slot. */
+struct vfu_mig_area_data area_request(const struct client *c, unsigned int slot,
+                                      size_t size);
 
 /* reader.c */
 ssize_t reader_peek(struct vfm_device *dev, const void **data,

@@ -61,6 +61,8 @@ static int read_options(struct settings *s,
         .read_depth = value_or(o.read_depth, DEFAULT_READ_DEPTH),
         .write_size = o.write_size,
         .write_depth = value_or(o.write_depth, DEFAULT_WRITE_DEPTH),
+        .no_area = o.no_data_area,
+        .area_piece = value_or(o.read_size, DEFAULT_AREA_PIECE),
     };
     ret = check_range(name, s->read_size, MIN_DATA_SIZE, MAX_DATA_SIZE,
                       "read size", err);
@@ -187,6 +189,18 @@ static void note_sizes(struct client *c)
     c->dev->info.write_size = c->write_size;
 }
 
+/* A server that refuses after all has its state in messages. */
+static void learn_area(struct client *c)
+{
+    struct vfm_device_info *info = &c->dev->info;
+
+    if (area_open(c) < 0)
+        return;
+    info->data_area_size = c->area.slots * c->area.slot_size;
+    info->read_size = c->read_size;
+    info->write_size = c->write_size;
+}
+
 /* Asks the server for everything.  What it refuses is absent. */
 static int learn(struct client *c, struct vfm_error *err)
 {
@@ -200,6 +214,8 @@ static int learn(struct client *c, struct vfm_error *err)
         learn_device_info(c);
     if (c->lost.code == 0)
         config_learn(c);
+    if (c->lost.code == 0 && c->offered_area > 0)
+        learn_area(c);
     if (c->lost.code != 0)
         return client_error(c, err, c->lost.code, "open it");
     c->is_open = true;

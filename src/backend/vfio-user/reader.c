@@ -4,7 +4,8 @@
  * The saving session: MIG_DATA_READs under way, several at a time, and their
  * answers in the order of the stream.
  *
- * An answer's data is received where it is shown.  What an empty answer means
+ * An answer's data is received where it is shown, or the server has put it
+ * there: area.c.  What an empty answer means
  * depends on the state the question was asked in: the server answers in order,
  * so one asked in PRE_COPY says "nothing now" whenever it comes, and one asked
  * in STOP_COPY "no more".
@@ -41,8 +42,12 @@ static void dequeue(struct reader *r)
 
 static struct read_slot *find_free(struct client *c)
 {
-    for (uint32_t i = 0; i < c->settings.read_depth; i++)
-        if (c->reader.slots[i].state == READ_FREE)
+    bool by_area = c->area.base != NULL;
+    uint32_t depth = by_area ? c->area.slots : c->settings.read_depth;
+
+    for (uint32_t i = 0; i < depth; i++)
+        if (c->reader.slots[i].state == READ_FREE &&
+            (!by_area || area_slot_is_free(c, i)))
             return &c->reader.slots[i];
     return NULL;
 }
@@ -55,7 +60,7 @@ static void free_buffer(struct read_slot *slot)
 
 /* Finds out how much data there is.  Returns 0, or the error that ended the
  * connection. */
-static int judge_answer(struct client *c, struct read_slot *slot)
+static int judge_message(struct client *c, struct read_slot *slot)
 {
     struct vfu_mig_data data = { 0 };
     size_t size = slot->req.size;
@@ -70,6 +75,30 @@ static int judge_answer(struct client *c, struct read_slot *slot)
                            slot->asked, data.size, size);
     slot->size = data.size;
     return 0;
+}
+
+/* The same of data that is not in the message: its size is said twice. */
+static int judge_area(struct client *c, struct read_slot *slot)
+{
+    const struct vfu_mig_area_data *answer = &slot->answer;
+    size_t size = slot->req.size;
+
+    if (size < sizeof(*answer))
+        return client_lose(c, -EPROTO, "MIG_AREA_READ answered in %zu bytes",
+                           size);
+    if (answer->size > slot->asked || answer->offset != slot->offset ||
+        answer->argsz != sizeof(*answer) + answer->size)
+        return client_lose(c, -EPROTO,
+                           "MIG_AREA_READ of %u bytes answered by %u (%u)",
+                           slot->asked, answer->size, answer->argsz);
+    slot->size = answer->size;
+    return 0;
+}
+
+static int judge_answer(struct client *c, struct read_slot *slot)
+{
+    return slot->req.command == VFU_MIG_AREA_READ ? judge_area(c, slot)
+                                                  : judge_message(c, slot);
 }
 
 static void answered(struct client *c, struct request *req)
@@ -92,7 +121,20 @@ static void answered(struct client *c, struct request *req)
     }
 }
 
-static int send_read(struct client *c, struct read_slot *slot, bool final)
+static int send_area_read(struct client *c, struct read_slot *slot)
+{
+    unsigned int i = (unsigned int)(slot - c->reader.slots);
+    struct vfu_mig_area_data ask = area_request(c, i, c->read_size);
+    struct iovec part = { &ask, sizeof(ask) };
+
+    slot->data = area_slot(c, i);
+    slot->offset = ask.offset;
+    slot->req.buf = &slot->answer;
+    slot->req.cap = sizeof(slot->answer);
+    return client_send(c, &slot->req, VFU_MIG_AREA_READ, &part, 1, NULL, 0);
+}
+
+static int send_data_read(struct client *c, struct read_slot *slot)
 {
     struct vfu_mig_data ask = {
         .argsz = (uint32_t)sizeof(ask) + c->read_size,
@@ -105,14 +147,21 @@ static int send_read(struct client *c, struct read_slot *slot, bool final)
         slot->buf = aligned_alloc(DATA_OFFSET, (1 + pages) * DATA_OFFSET);
     if (slot->buf == NULL)
         return -ENOMEM;
-    slot->asked = c->read_size;
-    slot->final = final;
+    slot->data = slot->buf + DATA_OFFSET;
     slot->req.buf = slot->buf + DATA_OFFSET - sizeof(ask);
     slot->req.cap = sizeof(ask) + c->read_size;
+    return client_send(c, &slot->req, VFU_MIG_DATA_READ, &part, 1, NULL, 0);
+}
+
+static int send_read(struct client *c, struct read_slot *slot, bool final)
+{
+    slot->asked = c->read_size;
+    slot->final = final;
     slot->req.timeout_ms = c->settings.data_timeout_ms;
     slot->req.is_data = true;
     slot->req.done = answered;
-    return client_send(c, &slot->req, VFU_MIG_DATA_READ, &part, 1, NULL, 0);
+    return c->area.base != NULL ? send_area_read(c, slot)
+                                : send_data_read(c, slot);
 }
 
 static void fail(struct client *c, int code)
@@ -217,7 +266,7 @@ ssize_t reader_peek(struct vfm_device *dev, const void **data,
     if (c->lost.code != 0)
         return client_error(c, err, c->lost.code, "read its state");
     if (slot != NULL) {
-        *data = slot->buf + DATA_OFFSET + slot->taken;
+        *data = slot->data + slot->taken;
         return slot->size - slot->taken;
     }
     if (r->failure.code != 0)

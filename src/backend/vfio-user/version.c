@@ -125,6 +125,16 @@ static int read_twin(struct client *c, const struct json *caps)
     return adopt_twin(c, fd);
 }
 
+/* How much of the memory we would share the server takes. */
+static int read_area(struct client *c, const struct json *caps)
+{
+    uint32_t size = 0;
+    int ret = get_number(c, caps, VFU_CAP_DATA_AREA, 0, area_wish(c), &size);
+
+    c->offered_area = size;
+    return ret;
+}
+
 /* Reads what the server says of itself; unknown members are ignored. */
 static int read_capabilities(struct client *c, const struct json *root)
 {
@@ -143,6 +153,8 @@ static int read_capabilities(struct client *c, const struct json *root)
                          &c->max_transfer);
     if (ret == 0)
         ret = read_flag(c, caps, VFU_CAP_WHOLE_MESSAGES, &c->whole_messages);
+    if (ret == 0 && !c->settings.no_area)
+        ret = read_area(c, caps);
     if (ret == 0)
         ret = read_twin(c, caps);
     return ret;
@@ -207,18 +219,24 @@ static void replied(struct client *c, struct request *req)
 static int send_version(struct client *c, struct exchange *x)
 {
     struct vfu_version version = { VFU_VERSION_MAJOR, x->minor };
-    char json[256];
+    char json[320];
     struct iovec parts[] = {
         { &version, sizeof(version) },
         { json, 0 },
     };
     /* The twin socket came with minor 2. */
-    int n = snprintf(
-        json, sizeof(json),
-        "{\"capabilities\":{\"max_msg_fds\":%d,"
-        "\"max_data_xfer_size\":%" PRIu32 ",\"%s\":true%s}}",
-        CLIENT_MAX_MSG_FDS, c->offered_transfer, VFU_CAP_WHOLE_MESSAGES,
-        x->minor < 2 ? "" : ",\"twin_socket\":{\"supported\":true}");
+    char area[64] = "";
+    int n;
+
+    if (!c->settings.no_area)
+        snprintf(area, sizeof(area), ",\"%s\":%" PRIu32, VFU_CAP_DATA_AREA,
+                 area_wish(c));
+    n = snprintf(json, sizeof(json),
+                 "{\"capabilities\":{\"max_msg_fds\":%d,"
+                 "\"max_data_xfer_size\":%" PRIu32 ",\"%s\":true%s%s}}",
+                 CLIENT_MAX_MSG_FDS, c->offered_transfer,
+                 VFU_CAP_WHOLE_MESSAGES, area,
+                 x->minor < 2 ? "" : ",\"twin_socket\":{\"supported\":true}");
 
     parts[1].iov_len = (size_t)n + 1;
     return client_send(c, &x->req, VFU_VERSION, parts, 2, NULL, 0);

@@ -22,14 +22,29 @@ static void answered(struct client *c, struct request *req)
 
 static struct write_slot *find_free(struct client *c)
 {
-    for (uint32_t i = 0; i < c->settings.write_depth; i++)
-        if (!c->writer.slots[i].req.outstanding)
+    bool by_area = c->area.base != NULL;
+    uint32_t depth = by_area ? c->area.slots : c->settings.write_depth;
+
+    for (uint32_t i = 0; i < depth; i++)
+        if (!c->writer.slots[i].req.outstanding &&
+            (!by_area || area_slot_is_free(c, i)))
             return &c->writer.slots[i];
     return NULL;
 }
 
-static int send_write(struct client *c, struct write_slot *slot,
-                      const void *data, size_t len)
+static int send_area_write(struct client *c, struct write_slot *slot,
+                           const void *data, size_t len)
+{
+    unsigned int i = (unsigned int)(slot - c->writer.slots);
+    struct vfu_mig_area_data head = area_request(c, i, len);
+    struct iovec part = { &head, sizeof(head) };
+
+    memcpy(area_slot(c, i), data, len);
+    return client_try_send(c, &slot->req, VFU_MIG_AREA_WRITE, &part, 1);
+}
+
+static int send_data_write(struct client *c, struct write_slot *slot,
+                           const void *data, size_t len)
 {
     struct vfu_mig_data head = {
         .argsz = (uint32_t)(sizeof(head) + len),
@@ -40,11 +55,18 @@ static int send_write(struct client *c, struct write_slot *slot,
         { (void *)data, len },
     };
 
+    return client_try_send(c, &slot->req, VFU_MIG_DATA_WRITE, parts, 2);
+}
+
+static int send_write(struct client *c, struct write_slot *slot,
+                      const void *data, size_t len)
+{
     slot->stale = false;
     slot->req.timeout_ms = c->settings.data_timeout_ms;
     slot->req.is_data = true;
     slot->req.done = answered;
-    return client_try_send(c, &slot->req, VFU_MIG_DATA_WRITE, parts, 2);
+    return c->area.base != NULL ? send_area_write(c, slot, data, len)
+                                : send_data_write(c, slot, data, len);
 }
 
 /* The error that ended the session or the connection, or 0. */

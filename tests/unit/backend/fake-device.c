@@ -6,8 +6,10 @@
 #undef NDEBUG
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "fake-server.h"
 
@@ -169,6 +171,15 @@ static void answer_read(struct fake_server *f, const struct fake_message *m)
     free(reply);
 }
 
+/* Takes @size bytes at @data into the device. */
+static void load(struct fake_server *f, const uint8_t *data, size_t size)
+{
+    f->loaded = realloc(f->loaded, f->loaded_size + size);
+    assert(f->loaded != NULL);
+    memcpy(f->loaded + f->loaded_size, data, size);
+    f->loaded_size += size;
+}
+
 static void answer_write(struct fake_server *f, const struct fake_message *m)
 {
     struct vfu_mig_data head;
@@ -180,11 +191,55 @@ static void answer_write(struct fake_server *f, const struct fake_message *m)
         fake_refuse(f, m, EINVAL);
         return;
     }
-    f->loaded = realloc(f->loaded, f->loaded_size + head.size);
-    assert(f->loaded != NULL);
-    memcpy(f->loaded + f->loaded_size, m->body + sizeof(head), head.size);
-    f->loaded_size += head.size;
+    load(f, m->body + sizeof(head), head.size);
     fake_reply(f, m, NULL, 0);
+}
+
+static void answer_area_set(struct fake_server *f, const struct fake_message *m)
+{
+    struct vfu_mig_area set;
+
+    assert(m->size == sizeof(set) && m->num_fds == 1);
+    memcpy(&set, m->body, sizeof(set));
+    assert(set.argsz == sizeof(set) && set.flags == 0);
+    /* Nobody can take it away. */
+    assert((fcntl(m->fds[0], F_GET_SEALS) & F_SEAL_SHRINK) != 0);
+    f->area =
+        mmap(NULL, set.size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fds[0], 0);
+    assert(f->area != MAP_FAILED);
+    f->area_size = set.size;
+    fake_reply(f, m, NULL, 0);
+}
+
+static void answer_area(struct fake_server *f, const struct fake_message *m)
+{
+    bool is_read = m->header.command == VFU_MIG_AREA_READ;
+    struct vfu_mig_area_data data;
+    size_t n = f->data_size - f->data_at;
+
+    assert(m->size == sizeof(data) && f->area != NULL);
+    memcpy(&data, m->body, sizeof(data));
+    assert(data.argsz == sizeof(data) + data.size);
+    assert(data.offset + data.size <= f->area_size);
+    if (!is_read) {
+        load(f, f->area + data.offset, data.size);
+        fake_reply(f, m, NULL, 0);
+        return;
+    }
+    if (f->state != UAPI_STATE_STOP_COPY && f->state != UAPI_STATE_PRE_COPY) {
+        fake_refuse(f, m, EINVAL);
+        return;
+    }
+    if (n > data.size)
+        n = data.size;
+    if (f->data_piece > 0 && n > f->data_piece)
+        n = f->data_piece;
+    if (n > 0)
+        memcpy(f->area + data.offset, f->data + f->data_at, n);
+    f->data_at += n;
+    data.size = (uint32_t)n;
+    data.argsz = (uint32_t)(sizeof(data) + n);
+    fake_reply(f, m, &data, sizeof(data));
 }
 
 void fake_answer(struct fake_server *f, const struct fake_message *m)
@@ -211,6 +266,13 @@ void fake_answer(struct fake_server *f, const struct fake_message *m)
         break;
     case VFU_MIG_DATA_WRITE:
         answer_write(f, m);
+        break;
+    case VFU_MIG_AREA_SET:
+        answer_area_set(f, m);
+        break;
+    case VFU_MIG_AREA_READ:
+    case VFU_MIG_AREA_WRITE:
+        answer_area(f, m);
         break;
     case VFU_DEVICE_RESET:
         f->state = UAPI_STATE_RUNNING;

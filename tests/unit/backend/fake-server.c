@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -152,6 +153,8 @@ void fake_stop(struct fake_server *f)
     free(f->in);
     free(f->out);
     free(f->loaded);
+    if (f->area != NULL)
+        munmap(f->area, f->area_size);
     for (int i = 0; i < MAX_SERVERS; i++)
         if (servers[i] == f)
             servers[i] = NULL;

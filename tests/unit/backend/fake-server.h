@@ -25,7 +25,7 @@
 #include "protocol/vfio-uapi.h"
 #include "protocol/vfio-user.h"
 
-#define FAKE_MAX_COMMAND 32
+#define FAKE_MAX_COMMAND 80
 #define FAKE_MAX_FDS     64
 
 struct fake_server;
@@ -66,6 +66,8 @@ struct fake_server {
     size_t data_size;
     size_t data_at;
     size_t data_piece; /* the most it says at once; 0: any */
+    uint8_t *area;     /* that the client shares; NULL: none */
+    size_t area_size;
     uint8_t *loaded;
     size_t loaded_size;
 

@@ -52,7 +52,8 @@ static void version(struct fake_server *f, const struct fake_message *m)
 {
     static const char json[] =
         "{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576,"
-        "\"vfmig_whole_messages\":true,\"twin_socket\":{\"supported\":true}}}";
+        "\"vfmig_whole_messages\":true,\"vfmig_data_area\":2097152,"
+        "\"twin_socket\":{\"supported\":true}}}";
 
     assert_memory_equal(m->body, "\0\0\2\0", 4);
     assert_int_equal(m->size, 4 + sizeof(json));
