@@ -109,7 +109,17 @@ const struct args_option move_channels = {
     .value = "N",
     .take = take_channels,
     .offset = offsetof(struct move_options, channels),
-    .help = "with --peer qemu: there are N multifd channels, as QEMU was told",
+    .help = "at most N more connections for what is left of the devices' state "
+            "when they have stopped; with --peer qemu as many as QEMU was told",
+};
+
+const struct args_option move_memory_max = {
+    .name = "memory-max",
+    .value = "SIZE",
+    .take = args_take_rate,
+    .offset = offsetof(struct move_options, memory_max),
+    .help = "with --channels: the bytes of all their buffers together; 16M "
+            "without it",
 };
 
 const struct args_option move_paused = {

@@ -35,18 +35,14 @@ struct run {
     int cancel_fd;
     struct vfm_device *devices[VFM_DEVICES_MAX];
     struct vfm_channel *channel;
-    struct pump *pump; /* or NULL; likewise: */
+    struct vfm_listener *listener; /* of the other channels */
+    struct pump *pump;             /* or NULL; likewise: */
     struct join *join;
     struct vfm_migration *migration;
     struct progress bar;
     struct report report;
     struct timeline timeline;
 };
-
-static bool is_source(const struct move *move)
-{
-    return move->role == VFM_ROLE_SOURCE;
-}
 
 /* Whether standard input or output carries the stream. */
 static bool is_piped(const struct move *move)
@@ -57,23 +53,9 @@ static bool is_piped(const struct move *move)
 /* Whether nothing but the stream may be printed on standard output. */
 static bool stdout_is_taken(const struct move *move)
 {
-    return is_source(move) &&
+    return move_is_source(move) &&
            (is_piped(move) ||
             (!move->is_file && strcmp(move->options.where, "fd:1") == 0));
-}
-
-static enum vfm_peer choose_peer(const struct move *move)
-{
-    const char *peer = move->options.peer;
-
-    if (move->is_file)
-        return VFM_PEER_NONE;
-    if (peer == NULL)
-        return strncmp(move->options.where, "file:", 5) == 0 ? VFM_PEER_NONE
-                                                             : VFM_PEER_VFMIG;
-    if (strcmp(peer, "qemu") == 0)
-        return VFM_PEER_QEMU;
-    return strcmp(peer, "none") == 0 ? VFM_PEER_NONE : VFM_PEER_VFMIG;
 }
 
 static int open_devices(struct run *run, struct vfm_error *err)
@@ -97,9 +79,9 @@ static int open_standard_stream(struct run *run,
                                 const struct vfm_channel_options *options,
                                 struct vfm_error *err)
 {
-    int standard = is_source(run->move) ? STDOUT_FILENO : STDIN_FILENO;
+    int standard = move_is_source(run->move) ? STDOUT_FILENO : STDIN_FILENO;
     const char *name =
-        is_source(run->move) ? "standard output" : "standard input";
+        move_is_source(run->move) ? "standard output" : "standard input";
     int fd;
     int ret;
 
@@ -116,12 +98,6 @@ static int open_standard_stream(struct run *run,
     if (ret < 0)
         close(fd);
     return ret;
-}
-
-/* What a whole machine sends is taken apart before the migration gets it. */
-static bool needs_pump(const struct move *move)
-{
-    return move->options.rest != NULL || move->options.channels > 0;
 }
 
 #define PEER_TIMEOUT_MS 30000
@@ -200,10 +176,13 @@ static int accept_peer(struct run *run, const char *uri,
         vfm_listener_close(listener);
         return ret;
     }
-    if (needs_pump(run->move))
+    if (move_needs_pump(run->move))
         return open_pump(run, listener, err);
     ret = vfm_listener_accept(listener, &run->channel, err);
-    vfm_listener_close(listener);
+    if (run->move->options.channels > 0)
+        run->listener = listener;
+    else
+        vfm_listener_close(listener);
     return ret;
 }
 
@@ -211,9 +190,9 @@ static int open_uri(struct run *run, const char *uri,
                     const struct vfm_channel_options *options,
                     struct vfm_error *err)
 {
-    if (is_source(run->move) && needs_pump(run->move))
+    if (move_is_source(run->move) && move_needs_pump(run->move))
         return open_join(run, uri, options, err);
-    if (is_source(run->move))
+    if (move_is_source(run->move))
         return vfm_channel_connect(uri, options, &run->channel, err);
     return accept_peer(run, uri, options, err);
 }
@@ -289,9 +268,29 @@ static bool has_return_path(const struct run *run)
 {
     const char *where = run->move->options.where;
 
-    return is_source(run->move) && choose_peer(run->move) == VFM_PEER_QEMU &&
+    return move_is_source(run->move) &&
+           move_peer_of(run->move) == VFM_PEER_QEMU &&
            strncmp(where, "exec:", 5) != 0 &&
            vfm_channel_is_duplex(run->channel);
+}
+
+/* The target listens, so that this does not wait for long. */
+static int connect_channel(void *opaque, struct vfm_channel **chp,
+                           struct vfm_error *err)
+{
+    const struct run *run = opaque;
+    struct vfm_channel_options options = VFM_CHANNEL_OPTIONS_INIT;
+
+    options.connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS;
+    options.max_bandwidth = run->move->options.max_bandwidth;
+    options.cancel_fd = run->cancel_fd;
+    return vfm_channel_connect(run->move->options.where, &options, chp, err);
+}
+
+/* As the library is to have it: a QEMU's are the pump's. */
+static uint32_t count_channels(const struct run *run)
+{
+    return run->pump == NULL ? run->move->options.channels : 0;
 }
 
 static int make_migration(struct run *run, struct vfm_error *err)
@@ -299,15 +298,16 @@ static int make_migration(struct run *run, struct vfm_error *err)
     static const struct vfm_migration_callbacks callbacks = {
         .size = sizeof(callbacks),
         .event = take_event,
+        .connect_channel = connect_channel,
     };
     const struct move_options *opts = &run->move->options;
     struct vfm_migration_options options = {
         .size = sizeof(options),
         .role = run->move->role,
-        .peer = choose_peer(run->move),
+        .peer = move_peer_of(run->move),
         .paused = opts->paused,
         .keep_running =
-            is_source(run->move) && run->move->is_file && !opts->stop,
+            move_is_source(run->move) && run->move->is_file && !opts->stop,
         .machine = opts->machine,
         .downtime_limit_ms = opts->downtime_limit_ms,
         .pre_copy_timeout_ms = opts->pre_copy_timeout_ms,
@@ -316,6 +316,9 @@ static int make_migration(struct run *run, struct vfm_error *err)
         .peer_timeout_ms = migration_timeout_ms(run),
         .callbacks = &callbacks,
         .opaque = run,
+        .channels = count_channels(run),
+        .listener = run->listener,
+        .memory_max = opts->memory_max,
     };
     int ret;
 
@@ -535,6 +538,7 @@ static int run_move(const struct move *move)
 
     vfm_migration_close(run.migration);
     vfm_channel_close(run.channel);
+    vfm_listener_close(run.listener);
     pump_close(run.pump);
     join_close(run.join);
     for (size_t i = 0; i < move->options.devices.count; i++)
@@ -577,9 +581,9 @@ static int check_and_run(const struct move *move)
         return say_usage(move_name(move),
                          "--json and '%s' both want standard output",
                          move->options.where);
-    if (needs_pump(move) && choose_peer(move) != VFM_PEER_QEMU)
-        return say_usage(move_name(move),
-                         "--rest and --channels are for --peer qemu");
+    code = move_check_channels(move);
+    if (code != EXIT_DONE)
+        return code;
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)
         return say_usage(move_name(move), "%s", err.message);
 

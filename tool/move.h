@@ -33,7 +33,8 @@ struct move_options {
     const char *predict;          /* a bench's file; NULL: none */
     const char *timeline;         /* the file's name; NULL: none */
     const char *rest;             /* what is not the devices'; NULL: nowhere */
-    uint32_t channels;            /* multifd */
+    uint32_t channels;            /* beside the main one */
+    uint64_t memory_max;          /* 0: the library's */
 
     bool json;
     bool quiet;
@@ -50,6 +51,7 @@ extern const struct args_option move_peer_timeout;
 extern const struct args_option move_max_bandwidth;
 extern const struct args_option move_rest;
 extern const struct args_option move_channels;
+extern const struct args_option move_memory_max;
 extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;
@@ -70,6 +72,19 @@ struct move {
 /* Fills in @move->options, which hold the command's defaults, by the command
  * line, does it, and reports.  Returns the exit code. */
 int move_command(struct move *move, int argc, char **argv);
+
+static inline bool move_is_source(const struct move *move)
+{
+    return move->role == VFM_ROLE_SOURCE;
+}
+
+/* move-peer.c: who is at the other end. */
+enum vfm_peer move_peer_of(const struct move *move);
+/* What a whole machine sends is taken apart before the migration gets it. */
+bool move_needs_pump(const struct move *move);
+/* Whether what was asked for can be had there; else says why, and returns the
+ * exit code. */
+int move_check_channels(const struct move *move);
 
 /* The command's name. */
 static inline const char *move_name(const struct move *move)

@@ -44,6 +44,8 @@ static const struct args_option *const options[] = {
     &connect_timeout,
     &move_peer_timeout,
     &move_max_bandwidth,
+    &move_channels,
+    &move_memory_max,
     &machine,
     &move_json,
     &move_quiet,

@@ -162,7 +162,18 @@ struct vfm_migration_callbacks {
      * stopped.  A failure is told as a warning.  May be NULL: the guest is
      * never slowed down. */
     int (*slow_vm)(void *opaque, unsigned int percent, struct vfm_error *err);
+
+    /* Source with vfm_migration_options.channels: connects one more channel to
+     * where the target listens; it belongs to the migration.  Called as often
+     * as both sides have agreed on, once the target has, and should not take
+     * long: the target is there.  Returns 0 and *@chp, or a negative errno,
+     * described in @err, which ends the migration. */
+    int (*connect_channel)(void *opaque, struct vfm_channel **chp,
+                           struct vfm_error *err);
 };
+
+/* The most channels beside the one that a migration is made over. */
+#define VFM_CHANNELS_MAX 32
 
 /*
  * Zero means the default everywhere but in size, which the caller sets to
@@ -224,6 +235,25 @@ struct vfm_migration_options {
      * devices are as they were.  Needs a channel that goes both ways, and a
      * QEMU that can talk on it: not one that was given a pipe or a command. */
     bool return_path;
+
+    /* VFM_PEER_VFMIG: how many channels there are to be beside this one, at
+     * most VFM_CHANNELS_MAX.  What is left of the devices' state when they have
+     * stopped goes over them, next to what is left of the memory, which goes
+     * over this one.  Both sides get what the one that wants fewer wants, and
+     * a warning tells a source that wants more; a peer that does not know of
+     * them is one that wants none.  One that is lost ends the migration as the
+     * loss of this one would.  Default 0. */
+    uint32_t channels;
+
+    /* Target with channels: where it listens for them.  Stays the caller's, and
+     * must outlive the migration.  A connection that does not know a number
+     * that only the two sides know is turned away, with a warning. */
+    struct vfm_listener *listener;
+
+    /* With channels: the bytes that may be taken for what is under way on all
+     * of them together, at least 64 KiB for each.  None takes more than 1 MiB,
+     * whatever this is.  Default 16 MiB. */
+    uint64_t memory_max;
 };
 
 /*

@@ -17,7 +17,7 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-#define BACKLOG  16
+#define BACKLOG  64
 
 /* "tcp:[", an address with its zone, "]:", a port. */
 #define HOST_LEN (INET6_ADDRSTRLEN + 16)

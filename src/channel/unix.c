@@ -13,7 +13,7 @@
 #include "channel/channel.h"
 #include "util/error.h"
 
-#define BACKLOG 16
+#define BACKLOG 64
 
 static struct sockaddr_un socket_address(const char *path)
 {

@@ -71,8 +71,9 @@ int vfm_migration_get_progress(const struct vfm_migration *m,
 {
     struct vfm_progress p = {
         .stage = m->stage,
-        .stream_bytes = is_source(m) ? vfm_channel_bytes_sent(m->channel)
-                                     : vfm_channel_bytes_received(m->channel),
+        .stream_bytes = lanes_bytes(m) +
+                        (is_source(m) ? vfm_channel_bytes_sent(m->channel)
+                                      : vfm_channel_bytes_received(m->channel)),
         .remaining_bytes = policy_add(m->source.remaining, ram_remaining(m)),
         .expected_downtime_ns = m->source.expected_ns,
         .bytes_per_sec = policy_lower_rate(&m->source.link, &m->source.loading),

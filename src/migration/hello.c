@@ -175,6 +175,16 @@ static int end_frame(struct text *t, char **frame, size_t *len,
     return 0;
 }
 
+/* A target that does not know of channels passes over it. */
+static void put_channels(const struct vfm_migration *m, struct text *t)
+{
+    char nonce[NONCE_HEX_SIZE];
+
+    nonce_print(m->lanes.nonce, nonce);
+    text_put(t, ",\"channels\":%u,\"nonce\":\"%s\"", m->options.channels,
+             nonce);
+}
+
 int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
                 struct vfm_error *err)
 {
@@ -192,6 +202,8 @@ int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
     text_put(&t, ",\"running\":%s", m->paused ? "false" : "true");
     if (m->source.asked_at > 0)
         text_put(&t, ",\"clock\":%" PRId64, m->source.asked_at);
+    if (m->options.channels > 0)
+        put_channels(m, &t);
     return end_frame(&t, frame, len, err);
 }
 
@@ -203,6 +215,8 @@ int hello_build_answer(const struct vfm_migration *m, const char *refusal,
     begin_frame(&t);
     text_put(&t, "\"accept\":%s,\"version\":\"%s\"",
              refusal == NULL ? "true" : "false", VFMIG_VERSION);
+    if (refusal == NULL && m->lanes.count > 0)
+        text_put(&t, ",\"channels\":%u", m->lanes.count);
     if (refusal != NULL) {
         text_put(&t, ",\"reason\":");
         text_put_json(&t, refusal);
@@ -480,6 +494,30 @@ static int check_blobs(const struct vfm_migration *m, const struct json *hello,
     return 0;
 }
 
+/* The number @key, which may be missing and then is 0; no more than @max. */
+static unsigned int get_count(const struct json *object, const char *key,
+                              unsigned int max)
+{
+    const struct json *v = json_get(object, key, JSON_INTEGER);
+
+    if (v == NULL || v->integer <= 0)
+        return 0;
+    return v->integer < max ? (unsigned int)v->integer : max;
+}
+
+/* As many as both sides want. */
+static int check_channels(struct vfm_migration *m, const struct json *hello,
+                          struct vfm_error *err)
+{
+    m->lanes.count = get_count(hello, "channels", m->options.channels);
+    if (m->lanes.count == 0 ||
+        nonce_parse(get_text(hello, "nonce"), m->lanes.nonce))
+        return 0;
+    return error_set(err, -EPROTO,
+                     "hello: has channels, but no nonce that they could be "
+                     "known by");
+}
+
 int hello_check(struct vfm_migration *m, const char *json, size_t len,
                 struct vfm_error *err)
 {
@@ -497,6 +535,8 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
         ret = check_ram(m, hello, err);
     if (ret == 0)
         ret = check_blobs(m, hello, err);
+    if (ret == 0)
+        ret = check_channels(m, hello, err);
     m->target.source_running = get_true(hello, "running");
     m->target.asked = json_get(hello, "clock", JSON_INTEGER) != NULL;
     json_free(hello);
@@ -529,6 +569,7 @@ int hello_check_answer(struct vfm_migration *m, const char *json, size_t len,
             error_set(err, -EREMOTEIO, "%s: the target refuses: %.160s",
                       vfm_channel_name(m->channel), get_text(answer, "reason"));
     take_clock(m, answer);
+    m->lanes.count = get_count(answer, "channels", m->options.channels);
     json_free(answer);
     return ret;
 }

@@ -19,7 +19,8 @@
 int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
                 struct vfm_error *err);
 
-/* The target's answer: yes if @refusal is NULL, else why not. */
+/* The target's answer: yes, with as many channels beside this one as it takes,
+ * if @refusal is NULL, else why not. */
 int hello_build_answer(const struct vfm_migration *m, const char *refusal,
                        char **frame, size_t *len, struct vfm_error *err);
 

@@ -44,6 +44,7 @@ void member_free(struct member *member)
         return;
     pci_state_close(&member->config);
     digest_free(member->digest);
+    vfm_multifd_window_free(member->window);
     free(member->section);
     free(member->id);
     free(member);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <vfmig/migration.h>
+#include <vfmig/stream.h>
 
 #include "device/device.h"
 #include "migration/span.h"
@@ -58,6 +59,13 @@ struct member {
     uint64_t precopy_initial;
     uint64_t precopy_dirty;
     unsigned int question; /* which is next; source-look.c */
+
+    /* Several channels: the packet that is next; and what of it all was
+     * read, and sent; or which packets came. */
+    uint32_t next_packet;
+    bool data_ended;
+    bool all_sent;
+    struct vfm_multifd_window *window;
 
     /* Target. */
     bool announced;  /* in the hello */

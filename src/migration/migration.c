@@ -49,6 +49,26 @@ static bool is_machine(const char *name)
     return len > 0 && len <= NAME_MAX_LEN;
 }
 
+static int check_channels(const struct vfm_migration *m, struct vfm_error *err)
+{
+    const struct vfm_migration_options *o = &m->options;
+
+    if (o->channels > VFM_CHANNELS_MAX)
+        return error_set(err, -EINVAL, "migration: more than %d channels",
+                         VFM_CHANNELS_MAX);
+    if (o->peer != VFM_PEER_VFMIG)
+        return error_set(err, -EINVAL,
+                         "migration: several channels are between two vfmigs");
+    if (is_source(m) && m->callbacks.connect_channel == NULL)
+        return error_set(err, -EINVAL,
+                         "migration: nobody connects the other channels");
+    if (!is_source(m) &&
+        (o->listener == NULL || vfm_listener_fd(o->listener) < 0))
+        return error_set(err, -EINVAL,
+                         "migration: nobody listens for the other channels");
+    return 0;
+}
+
 static int check_options(const struct vfm_migration *m, struct vfm_error *err)
 {
     const struct vfm_migration_options *o = &m->options;
@@ -85,7 +105,7 @@ static int check_options(const struct vfm_migration *m, struct vfm_error *err)
         return error_set(err, -EINVAL,
                          "migration: devices that somebody else gets cannot "
                          "go on running");
-    return 0;
+    return o->channels > 0 ? check_channels(m, err) : 0;
 }
 
 static int set_options(struct vfm_migration *m,
@@ -139,6 +159,9 @@ static int init(struct vfm_migration *m,
         limit_bandwidth(m);
     m->target.source_running = true; /* unless the stream says no */
     outbox_begin(&m->outbox);
+    ret = lanes_init(m, err);
+    if (ret < 0)
+        return ret;
     if (inbox_init(&m->inbox, is_source(m) ? INBOX_SOURCE : INBOX_TARGET) < 0)
         return error_set(err, -ENOMEM, "migration: out of memory");
     return wait_init(m, err);
@@ -178,6 +201,7 @@ void vfm_migration_close(struct vfm_migration *m)
     while (m->blockers != NULL)
         vfm_migration_remove_blocker(m, m->blockers->number);
     source_close_ram(m);
+    lanes_close(m);
     for (unsigned int i = 0; i < m->num_members; i++)
         member_free(m->members[i]);
     for (unsigned int i = 0; i < m->num_blobs; i++)

@@ -12,6 +12,7 @@
  *   unwind.c             what happens after a failure
  *   moves.c              transitions of all devices at once
  *   tracking.c           trackers of dirty pages, all at once
+ *   lane.h               several channels
  *   talk.c               the channel: what goes out, what comes in, deadlines
  *   wait.c               the one descriptor, made of all that is waited for
  *   events.c             what the user's callbacks are told
@@ -31,6 +32,7 @@
 
 #include "device/device.h"
 #include "migration/inbox.h"
+#include "migration/lane.h"
 #include "migration/message.h"
 #include "migration/outbox.h"
 #include "migration/policy.h"
@@ -47,7 +49,10 @@
 struct wishes {
     bool send;
     bool recv;
-    bool data;       /* a device to give or take some */
+    bool data;           /* a device to give or take some */
+    bool join;           /* somebody to connect */
+    uint32_t lanes_send; /* a bit for each */
+    uint32_t lanes_recv;
     int64_t wake_at; /* CLOCK_NEVER: nothing */
 };
 
@@ -108,7 +113,10 @@ struct source {
     bool may_continue;      /* vfm_migration_continue() */
     struct source_ram ram;
     struct tracking tracking;
-    char *text; /* the hello, then the vmdescription: being sent */
+    bool stops_for_config; /* some device's is to be had in STOP only */
+    bool stopped;          /* and that is where they are */
+    bool lanes_over;       /* all that goes over them was sent */
+    char *text;            /* the hello, then the vmdescription: being sent */
 
     int64_t asked_at; /* the hello, then `yours`, was put */
     struct offset clock;
@@ -215,8 +223,9 @@ struct vfm_migration {
 
     struct outbox outbox;
     struct inbox inbox;
-    int64_t heard_at; /* when the peer last got something done */
-    int64_t told_at;  /* when we last sent something */
+    int64_t heard_at;       /* when the peer last got something done */
+    int64_t told_at;        /* when we last sent something */
+    int64_t lanes_taken_at; /* when a lane last took something */
     int64_t taken_at; /* when nothing was last waiting to be sent, or less */
 
     bool quiet;      /* members_start() */
@@ -225,6 +234,7 @@ struct vfm_migration {
     int64_t stopped_at;
     uint64_t downtime_ns;
 
+    struct lanes lanes;
     struct source source;
     struct target target;
 
@@ -245,6 +255,12 @@ static inline bool is_source(const struct vfm_migration *m)
 static inline bool peer_is(const struct vfm_migration *m, enum vfm_peer peer)
 {
     return m->options.peer == peer;
+}
+
+/* Whether what is left of the devices' state goes over several channels. */
+static inline bool has_lanes(const struct vfm_migration *m)
+{
+    return m->lanes.count > 0;
 }
 
 /* Whether a source hears what its QEMU says. */

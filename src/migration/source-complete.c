@@ -18,9 +18,6 @@
 /* Behind the devices' numbers. */
 #define BLOB_SECTION_FIRST (1 + VFM_DEVICES_MAX)
 
-/* Tag, and the tag that ends the body. */
-#define CONFIG_TAGS_SIZE   16
-
 enum {
     MEMORY,
     END_OF_MEMORY,
@@ -84,7 +81,8 @@ static int send_rest(struct vfm_migration *m, struct vfm_error *err)
             return 0;
         }
         member = m->members[m->source.turn];
-        ret = source_put_data(m, member, VFM_SECTION_END, err);
+        ret =
+            has_lanes(m) ? 0 : source_put_data(m, member, VFM_SECTION_END, err);
         if (ret == -EAGAIN) {
             ret = source_keep_alive(m, err);
             return ret < 0 ? ret : -EAGAIN;
@@ -166,7 +164,7 @@ static int get_config(struct vfm_migration *m, struct member *member,
     return ret;
 }
 
-static int save_config(struct vfm_migration *m, struct member *member,
+int source_save_config(struct vfm_migration *m, struct member *member,
                        struct vfm_error *err)
 {
     enum vfm_cause cause = spend_for(
@@ -179,10 +177,41 @@ static int save_config(struct vfm_migration *m, struct member *member,
 
 /* Some servers refuse access to regions in STOP_COPY, though not in STOP: what
  * was to be saved is saved, so that is where we go. */
-static bool may_ask_again(const struct member *member)
+bool source_may_ask_again(const struct member *member)
 {
     return !member->keeper.is_set &&
            vfm_device_state(member->dev) == VFM_STATE_STOP_COPY;
+}
+
+/* Several channels have them: a section says no more than that. */
+static void put_no_config(struct vfm_migration *m, const struct member *member)
+{
+    struct encoder *enc = &m->outbox.head;
+
+    outbox_begin(&m->outbox);
+    encode_section_begin(enc, VFM_SECTION_FULL, member->section_id,
+                         member->section, 0, 1);
+    encode_vfio_end(enc);
+    encode_section_footer(enc, member->section_id);
+    m->source.turn++;
+}
+
+static int send_no_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (!m->source.lanes_over) {
+        ret = source_keep_alive(m, err);
+        return ret < 0 ? ret : -EAGAIN;
+    }
+    while ((ret = talk_flush(m, err)) == 0) {
+        if (m->source.turn == m->num_members) {
+            next_step(m, END_OF_STREAM);
+            return 0;
+        }
+        put_no_config(m, m->members[m->source.turn]);
+    }
+    return ret;
 }
 
 static int send_configs(struct vfm_migration *m, struct vfm_error *err)
@@ -197,12 +226,12 @@ static int send_configs(struct vfm_migration *m, struct vfm_error *err)
             return 0;
         }
         member = m->members[m->source.turn];
-        ret = save_config(m, member, err);
+        ret = source_save_config(m, member, err);
         if (ret == -EAGAIN) {
             ret = source_keep_alive(m, err);
             return ret < 0 ? ret : -EAGAIN;
         }
-        if (ret < 0 && may_ask_again(member)) {
+        if (ret < 0 && source_may_ask_again(member)) {
             m->step = STOP_FOR_CONFIG;
             return 0;
         }
@@ -213,14 +242,17 @@ static int send_configs(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-static void describe_device(const struct member *member,
+static void describe_device(const struct vfm_migration *m,
+                            const struct member *member,
                             struct vmdescription_section *section,
                             struct vmdescription_device *device)
 {
     const struct vfm_device_info *info = &member->dev->info;
 
     section->name = device->section = member->section;
-    section->bytes = member->config.record_len + CONFIG_TAGS_SIZE;
+    section->bytes = has_lanes(m)
+                         ? VFIO_TAG_BYTES
+                         : member->config.record_len + CONFIG_TAGS_SIZE;
     device->bytes =
         member->stats.pre_copy_bytes + member->stats.stop_copy_bytes;
     digest_hex(member->digest, device->xxh3_128);
@@ -266,7 +298,7 @@ static int describe(struct vfm_migration *m, size_t *len, struct vfm_error *err)
     for (unsigned int i = 0; i < m->num_blobs; i++)
         describe_blob(m->blobs[i], &sections[i]);
     for (unsigned int i = 0; i < m->num_members; i++)
-        describe_device(m->members[i], &sections[m->num_blobs + i],
+        describe_device(m, m->members[i], &sections[m->num_blobs + i],
                         &devices[i]);
     free(m->source.text);
     m->source.text = NULL;
@@ -318,7 +350,7 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
         ret = send_blobs(m, err);
         break;
     case CONFIG:
-        ret = send_configs(m, err);
+        ret = has_lanes(m) ? send_no_configs(m, err) : send_configs(m, err);
         break;
     case STOP_FOR_CONFIG:
         ret = source_move(m, want_stop, source_note_stopped, err);
@@ -335,17 +367,32 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+/* What goes over several channels goes beside what goes over this one. */
+static int run_lanes(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (!has_lanes(m) || m->source.lanes_over)
+        return 0;
+    ret = source_run_lanes(m, err);
+    m->source.lanes_over = ret == 0;
+    return ret == -EAGAIN ? 0 : ret;
+}
+
 int source_complete(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = source_listen(m, err);
     int step;
+
+    if (ret == 0)
+        ret = run_lanes(m, err);
 
     do {
         step = m->step;
         if (ret == 0)
             ret = complete_step(m, err);
         /* The devices may read ahead as soon as they have stopped. */
-        if (ret == -EAGAIN && m->step <= DATA)
+        if (ret == -EAGAIN && m->step <= DATA && !has_lanes(m))
             source_prefetch(m);
     } while (ret == 0 && (step != ENDING || m->step != ENDING));
     return talk_wait(m, ret, err);

@@ -11,7 +11,7 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-enum { SAY, SENDING, LISTENING };
+enum { SAY, SENDING, LISTENING, CONNECTING };
 
 static int say_hello(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -34,7 +34,16 @@ static int hear_answer(struct vfm_migration *m, struct vfm_error *err)
     size_t len;
     int ret = talk_hear_hello(m, &json, &len, err);
 
-    return ret < 0 ? ret : hello_check_answer(m, json, len, err);
+    if (ret == 0)
+        ret = hello_check_answer(m, json, len, err);
+    if (ret < 0)
+        return ret;
+    if (m->lanes.count < m->options.channels)
+        tell_warning(m, "%s: the target takes %u channels, not %u",
+                     vfm_channel_name(m->channel), m->lanes.count,
+                     m->options.channels);
+    m->step = CONNECTING;
+    return 0;
 }
 
 int source_hello(struct vfm_migration *m, struct vfm_error *err)
@@ -50,8 +59,10 @@ int source_hello(struct vfm_migration *m, struct vfm_error *err)
         if (ret == 0)
             m->step = LISTENING;
     }
-    if (ret == 0)
+    if (ret == 0 && m->step == LISTENING)
         ret = hear_answer(m, err);
+    if (ret == 0)
+        ret = source_open_lanes(m, err);
     return talk_wait(m, ret, err);
 }
 

@@ -193,6 +193,15 @@ int source_take_messages(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+/* One that was lost while there was nothing to send is missed when there
+ * is. */
+static int watch_lanes(struct vfm_migration *m, struct vfm_error *err)
+{
+    return m->unwind == UNWIND_NONE && m->stage <= VFM_STAGE_COMPLETE
+               ? lanes_watch(m, err)
+               : 0;
+}
+
 int source_listen(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = 0;
@@ -206,8 +215,10 @@ int source_listen(struct vfm_migration *m, struct vfm_error *err)
     }
     if (ret == 0)
         wish_wake(m, 0); /* there is more, and others have their turn first */
+    if (ret == 0 || ret == -EAGAIN)
+        return watch_lanes(m, err);
     if (ret != -ENODATA)
-        return ret == -EAGAIN ? 0 : ret;
+        return ret;
     m->failed_at_peer = true;
     return error_set(err, -ECONNRESET, "%s: the target hung up in stage %s",
                      vfm_channel_name(m->channel), vfm_stage_name(m->stage));

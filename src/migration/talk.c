@@ -87,8 +87,14 @@ static int64_t silent_until(const struct vfm_migration *m)
  * than one that is silent, for its devices may be slow. */
 static int64_t stuck_until(const struct vfm_migration *m)
 {
-    return m->wishes.send ? m->taken_at + STUCK_FACTOR * peer_timeout_ns(m)
-                          : CLOCK_NEVER;
+    int64_t until = CLOCK_NEVER;
+
+    if (m->wishes.send)
+        until = m->taken_at + STUCK_FACTOR * peer_timeout_ns(m);
+    if (m->wishes.lanes_send != 0)
+        until = clock_min(until, m->lanes_taken_at +
+                                     STUCK_FACTOR * peer_timeout_ns(m));
+    return until;
 }
 
 /* When a target that only says that it is busy has had its time: the devices
@@ -104,7 +110,8 @@ static int64_t answered_until(const struct vfm_migration *m)
 
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 {
-    bool for_peer = m->wishes.send || m->wishes.recv;
+    bool for_peer = m->wishes.send || m->wishes.recv ||
+                    m->wishes.lanes_send != 0 || m->wishes.lanes_recv != 0;
     int64_t until;
 
     if (ret != -EAGAIN || peer_is(m, VFM_PEER_NONE))

@@ -99,6 +99,7 @@ static int make_decoder(struct vfm_migration *m, struct vfm_error *err)
     const struct vfm_decoder_options options = {
         .size = sizeof(options),
         .require_vmdescription = peer_is(m, VFM_PEER_VFMIG),
+        .allow_multifd = has_lanes(m),
         .max_vmdescription = peer_is(m, VFM_PEER_VFMIG) ? MAX_VMDESCRIPTION : 0,
     };
 
@@ -155,13 +156,15 @@ static int clear_devices(struct vfm_migration *m, struct vfm_error *err)
     return busy;
 }
 
-enum { JUDGE, CLEAR, PREPARE, LOAD };
+enum { JOIN, JUDGE, CLEAR, PREPARE, LOAD };
 
 /* What is no stream, or not for us, costs no device its state: the beginning is
  * read before the devices are made ready. */
 static int setup_step(struct vfm_migration *m, struct vfm_error *err)
 {
     switch (m->step) {
+    case JOIN:
+        return has_lanes(m) ? target_join_lanes(m, err) : 0;
     case JUDGE:
         return target_load(m, until_a_section_begins, err);
     case CLEAR:
@@ -197,7 +200,9 @@ int target_pre_copy(struct vfm_migration *m, struct vfm_error *err)
     int ret;
 
     target_tell_progress(m);
-    ret = target_load(m, until_source_stops, err);
+    ret = lanes_watch(m, err);
+    if (ret == 0)
+        ret = target_load(m, until_source_stops, err);
     if (ret == 0) {
         spend(m, VFM_CAUSE_SELF);
         m->stopped_at = spent_stopped(&m->spent);
@@ -216,6 +221,11 @@ int target_complete(struct vfm_migration *m, struct vfm_error *err)
 
     target_tell_progress(m);
     ret = target_load(m, until_the_end, err);
+    if (ret == 0 || ret == -EAGAIN) {
+        int lanes = target_load_lanes(m, err);
+
+        ret = lanes < 0 ? lanes : ret;
+    }
     return talk_wait(m, ret, err);
 }
 

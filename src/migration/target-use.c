@@ -150,6 +150,10 @@ static int use_data(struct vfm_migration *m, struct vfm_error *err)
 
     if (t->loading == NULL)
         return 0;
+    if (has_lanes(m) && t->source_stopped)
+        return error_set(err, -EPROTO,
+                         "%s: state that belongs on one of the other channels",
+                         t->loading->id);
     if (t->busy_since == 0)
         t->busy_since = now;
     while (t->event_used < t->event.len) {
@@ -192,6 +196,11 @@ static int use_config(struct vfm_migration *m, struct vfm_error *err)
 
     if (member == NULL)
         return 0;
+    if (has_lanes(m))
+        return error_set(err, -EPROTO,
+                         "%s: a configuration that belongs on one of the other "
+                         "channels",
+                         member->id);
     member->has_config = true;
     return pci_state_set(&member->config, m->target.event.data,
                          m->target.event.len, err);

@@ -39,6 +39,7 @@ void unwind_start(struct vfm_migration *m)
     m->target.said = false;
     m->source.sending = NULL;
     m->source.sending_ram = false;
+    lanes_close(m);
     enter(m, may_tell ? UNWIND_TELL : UNWIND_SETTLE);
 }
 

@@ -19,7 +19,11 @@
 #include "util/error.h"
 
 #define CHANNEL_FDS 2
-#define MAX_WATCHES (CHANNEL_FDS + VFM_DEVICES_MAX * DEVICE_MAX_FDS)
+#define MAX_WATCHES                                        \
+    (CHANNEL_FDS * (1 + VFM_CHANNELS_MAX) + JOIN_WATCHES + \
+     VFM_DEVICES_MAX * DEVICE_MAX_FDS)
+
+_Static_assert(VFM_CHANNELS_MAX <= 32, "struct wishes has a bit for each");
 
 /* What is registered with the epoll instance, beside what always is. */
 struct watch {
@@ -156,17 +160,40 @@ static int merge(struct pollfd *all, int have, const struct pollfd *more, int n)
     return have;
 }
 
-static int gather_channel(struct vfm_migration *m, struct pollfd *all, int n)
+static int gather_channel(struct vfm_migration *m, const struct vfm_channel *ch,
+                          bool send, bool recv, struct pollfd *all, int n)
 {
     struct pollfd fds[CHANNEL_FDS];
     int64_t at;
-    int added = vfm_channel_poll_fds(m->channel, m->wishes.send, m->wishes.recv,
-                                     fds, &at);
+    int added = vfm_channel_poll_fds(ch, send, recv, fds, &at);
 
     /* A channel that nobody waits for says that it is ready. */
-    if (added > 0 || m->wishes.send || m->wishes.recv)
+    if (added > 0 || send || recv)
         wish_wake(m, at);
     return merge(all, n, fds, added);
+}
+
+static int gather_lanes(struct vfm_migration *m, struct pollfd *all, int n)
+{
+    struct pollfd fds[JOIN_WATCHES];
+    int64_t at;
+
+    for (unsigned int i = 0; i < m->lanes.count; i++) {
+        const uint32_t bit = UINT32_C(1) << i;
+        const struct lane *lane = m->lanes.lanes[i];
+        bool send = (m->wishes.lanes_send & bit) != 0;
+        bool recv = (m->wishes.lanes_recv & bit) != 0;
+
+        if (lane != NULL && (send || recv))
+            n = gather_channel(m, lane->channel, send, recv, all, n);
+    }
+    if (m->wishes.join) {
+        int added = target_join_fds(m, fds, &at);
+
+        wish_wake(m, at);
+        n = merge(all, n, fds, added);
+    }
+    return n;
 }
 
 /* A device that is gone says so for ever.  Once is news: who needs it finds
@@ -201,7 +228,8 @@ static int gather(struct vfm_migration *m, struct pollfd all[MAX_WATCHES])
 
     if (m->over)
         return 0;
-    n = gather_channel(m, all, n);
+    n = gather_channel(m, m->channel, m->wishes.send, m->wishes.recv, all, n);
+    n = gather_lanes(m, all, n);
     for (unsigned int i = 0; i < m->num_members; i++)
         n = gather_device(m, m->members[i], all, n);
     return n;
@@ -304,11 +332,13 @@ static enum vfm_cause waited_for(const struct vfm_migration *m)
 
     if (m->watches->due)
         return VFM_CAUSE_LOOP;
-    if (m->wishes.send)
+    if (m->wishes.send || m->wishes.lanes_send != 0)
         return VFM_CAUSE_LINK;
     if (m->wishes.data || count_busy(m, &busy) > 0)
         return VFM_CAUSE_DEVICE;
-    return m->wishes.recv ? VFM_CAUSE_PEER : VFM_CAUSE_POLICY;
+    return m->wishes.recv || m->wishes.lanes_recv != 0 || m->wishes.join
+               ? VFM_CAUSE_PEER
+               : VFM_CAUSE_POLICY;
 }
 
 void wait_update(struct vfm_migration *m)

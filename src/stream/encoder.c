@@ -280,6 +280,20 @@ void encode_multifd_init(struct encoder *enc, const uint8_t *uuid,
     p[24] = channel;
 }
 
+void encode_multifd_sync(struct encoder *enc)
+{
+    const size_t len =
+        MULTIFD_RAM_HEAD_BYTES + 8 * (MULTIFD_PACKET_COVERS / RAM_PAGE_BYTES);
+    uint8_t *p = claim(enc, len, "a barrier");
+
+    if (p == NULL)
+        return;
+    memset(p, 0, len);
+    put_be32(p, MULTIFD_MAGIC);
+    put_be32(p + 4, MULTIFD_VERSION);
+    put_be32(p + 8, MULTIFD_FLAG_SYNC);
+}
+
 void encode_multifd_device_head(struct encoder *enc, const char *name,
                                 uint32_t instance_id, uint32_t index,
                                 bool config, size_t size)

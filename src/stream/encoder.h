@@ -91,6 +91,8 @@ void encode_vmdescription_head(struct encoder *enc, size_t len);
 /* @uuid may be NULL. */
 void encode_multifd_init(struct encoder *enc, const uint8_t *uuid,
                          uint8_t channel);
+/* A barrier, of a sender whose pages have 4 KiB. */
+void encode_multifd_sync(struct encoder *enc);
 /* Packet @index of a device; @size bytes must follow: device data, or with
  * @config the configuration record between its two tags. */
 void encode_multifd_device_head(struct encoder *enc, const char *name,

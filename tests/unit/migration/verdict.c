@@ -18,7 +18,7 @@
 static const char *const whom[] = {
     "src",       "dst",    "dev0",   "dev1",         "dev2",
     "to-target", "source", "target", "machine",      "to-source",
-    "migration", "ram",    "cpu",    "VM is paused",
+    "migration", "channel", "ram",    "cpu",    "VM is paused",
 };
 
 static const char *outcome_name(enum vfm_outcome outcome)

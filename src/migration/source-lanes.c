@@ -1,0 +1,285 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Source: several channels.  What is left of the devices goes out in packets,
+ * each on the next channel that takes one; a device's configuration is its
+ * last packet.
+ *
+ * Data is sent from where the backend received it.  Only what a channel does
+ * not take at once is copied, so that the device can go on.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "migration/lane.h"
+#include "migration/source.h"
+#include "util/clock.h"
+#include "util/error.h"
+
+/* What one dispatch sends before the caller's loop has its turn. */
+#define PACKETS_MAX 32
+
+static int connect_lane(struct vfm_migration *m, struct vfm_error *err)
+{
+    unsigned int number = m->lanes.joined;
+    struct vfm_channel *ch = NULL;
+    struct lane *lane;
+    int ret = m->callbacks.connect_channel(m->options.opaque, &ch, err);
+
+    if (ret < 0)
+        return error_set(err, ret, "channel %u: %s", number,
+                         err->code == ret ? err->message : strerror(-ret));
+    if (!vfm_channel_is_duplex(ch)) {
+        vfm_channel_close(ch);
+        return error_set(err, -EINVAL, "channel %u: goes one way", number);
+    }
+    ret = lane_add(m, ch, number, &lane, err);
+    if (ret == 0)
+        encode_multifd_init(&lane->outbox.head, m->lanes.nonce,
+                            (uint8_t)number);
+    return ret;
+}
+
+/* Sends what is in all outboxes.  0 when they are empty. */
+static int flush_all(struct vfm_migration *m, struct vfm_error *err)
+{
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->lanes.count; i++) {
+        int ret = lane_flush(m, m->lanes.lanes[i], err);
+
+        if (ret == -EAGAIN)
+            busy = -EAGAIN;
+        else if (ret < 0)
+            return ret;
+    }
+    return busy;
+}
+
+int source_open_lanes(struct vfm_migration *m, struct vfm_error *err)
+{
+    while (m->lanes.joined < m->lanes.count) {
+        int ret = connect_lane(m, err);
+
+        if (ret < 0)
+            return ret;
+    }
+    return flush_all(m, err);
+}
+
+/* ---------------------------------------------------------------------- */
+
+/* The next that takes a packet, or NULL. */
+static struct lane *find_free(struct vfm_migration *m)
+{
+    struct lanes *l = &m->lanes;
+
+    for (unsigned int i = 0; i < l->count; i++) {
+        struct lane *lane = l->lanes[l->next];
+
+        l->next = (l->next + 1) % l->count;
+        if (outbox_is_empty(&lane->outbox))
+            return lane;
+    }
+    return NULL;
+}
+
+/* The device's buffer is wanted back: what was not sent stays here. */
+static void keep_rest(struct lane *lane)
+{
+    struct outbox *box = &lane->outbox;
+    size_t from = box->sent > box->head.len ? box->sent - box->head.len : 0;
+
+    if (from < box->body_len)
+        memcpy(lane->rest + from, (const uint8_t *)box->one.iov_base + from,
+               box->body_len - from);
+    box->one.iov_base = lane->rest;
+}
+
+/* The next data of @member on @lane.  1 if there was any, 0 at its end,
+ * -EAGAIN, or an error. */
+static int send_data(struct vfm_migration *m, struct member *member,
+                     struct lane *lane, struct vfm_error *err)
+{
+    const void *data;
+    ssize_t n = device_peek(member->dev, &data, err);
+    size_t len;
+    int ret;
+
+    if (n <= 0)
+        return wish_data(m, (int)n);
+    len = (size_t)n < lane->size ? (size_t)n : lane->size;
+    outbox_begin(&lane->outbox);
+    encode_multifd_device_head(&lane->outbox.head, member->section, 0,
+                               member->next_packet++, false, len);
+    outbox_set_body(&lane->outbox, data, len);
+    ret = lane_flush(m, lane, err);
+    if (ret < 0 && ret != -EAGAIN)
+        return ret;
+    if (ret == -EAGAIN)
+        keep_rest(lane);
+    member_note_data(member, data, len, true);
+    device_consume(member->dev, len);
+    return 1;
+}
+
+static int send_config(struct vfm_migration *m, struct member *member,
+                       struct lane *lane, struct vfm_error *err)
+{
+    const struct pci_state *config = &member->config;
+    struct outbox *box = &lane->outbox;
+    int ret;
+
+    outbox_begin(box);
+    encode_multifd_device_head(&box->head, member->section, 0,
+                               member->next_packet++, true,
+                               config->record_len + CONFIG_TAGS_SIZE);
+    encode_vfio_config_head(&box->head);
+    outbox_set_body(box, config->record, config->record_len);
+    encode_vfio_end(&box->tail);
+    member->all_sent = true;
+    ret = lane_flush(m, lane, err);
+    return ret == 0 || ret == -EAGAIN ? 1 : ret;
+}
+
+static bool all_data_is_sent(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (!m->members[i]->data_ended)
+            return false;
+    return true;
+}
+
+static bool all_is_sent(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (!m->members[i]->all_sent)
+            return false;
+    return true;
+}
+
+/* One packet of @member, or none if it has none now.  1 if there was one. */
+static int send_packet(struct vfm_migration *m, struct member *member,
+                       struct lane *lane, struct vfm_error *err)
+{
+    int ret;
+
+    if (!member->data_ended) {
+        ret = send_data(m, member, lane, err);
+        member->data_ended = ret == 0;
+        if (ret != 0)
+            return ret == -EAGAIN ? 0 : ret;
+    }
+    if (member->all_sent || (m->source.stops_for_config && !m->source.stopped))
+        return 0;
+    ret = source_save_config(m, member, err);
+    if (ret == 0)
+        return send_config(m, member, lane, err);
+    if (ret != -EAGAIN && source_may_ask_again(member)) {
+        m->source.stops_for_config = true; /* when all data was read */
+        return 0;
+    }
+    return ret == -EAGAIN ? 0 : ret;
+}
+
+/* Devices read ahead while the channels are full. */
+static void prefetch(struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const void *data;
+
+        if (!m->members[i]->data_ended)
+            device_peek(m->members[i]->dev, &data, NULL);
+    }
+}
+
+/* A packet of the next device that has one.  1 if there was one. */
+static int send_next(struct vfm_migration *m, struct lane *lane,
+                     struct vfm_error *err)
+{
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[m->lanes.turn];
+        int ret;
+
+        m->lanes.turn = (m->lanes.turn + 1) % m->num_members;
+        ret = send_packet(m, member, lane, err);
+        if (ret != 0)
+            return ret;
+    }
+    return 0;
+}
+
+static int stop_for_config(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (!m->source.stops_for_config || m->source.stopped ||
+        !all_data_is_sent(m))
+        return 0;
+    ret = source_move(m, want_stop, source_note_stopped, err);
+    m->source.stopped = ret == 0;
+    return ret;
+}
+
+/* The barrier behind which nothing comes. */
+static int send_ends(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (unsigned int i = 0; i < m->lanes.count; i++) {
+        struct lane *lane = m->lanes.lanes[i];
+
+        if (lane->over || !outbox_is_empty(&lane->outbox))
+            continue;
+        outbox_begin(&lane->outbox);
+        encode_multifd_sync(&lane->outbox.head);
+        lane->over = true;
+    }
+    return flush_all(m, err);
+}
+
+static bool all_have_ended(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->lanes.count; i++)
+        if (!m->lanes.lanes[i]->over)
+            return false;
+    return true;
+}
+
+static int send_packets(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (unsigned int n = 0; n < PACKETS_MAX; n++) {
+        struct lane *lane = find_free(m);
+        int ret;
+
+        if (lane == NULL) {
+            prefetch(m);
+            return -EAGAIN;
+        }
+        ret = send_next(m, lane, err);
+        if (ret < 0)
+            return ret;
+        if (ret == 0)
+            return all_is_sent(m) ? 0 : -EAGAIN;
+    }
+    wish_wake(m, 0);
+    return -EAGAIN;
+}
+
+int source_run_lanes(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = flush_all(m, err);
+
+    if (ret < 0 && ret != -EAGAIN)
+        return ret;
+    ret = stop_for_config(m, err);
+    if (ret == 0)
+        ret = send_packets(m, err);
+    if (ret == -EAGAIN && m->source.stops_for_config && !m->source.stopped &&
+        all_data_is_sent(m))
+        wish_wake(m, 0);
+    if (ret < 0)
+        return ret;
+    ret = send_ends(m, err);
+    if (ret == 0 && !all_have_ended(m))
+        wish_wake(m, 0);
+    return ret == 0 && !all_have_ended(m) ? -EAGAIN : ret;
+}

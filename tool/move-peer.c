@@ -1,0 +1,64 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who is at the other end, and how many connections there may be to him.
+ */
+#include <string.h>
+
+#include "cmd.h"
+#include "move.h"
+#include "say.h"
+
+enum vfm_peer move_peer_of(const struct move *move)
+{
+    const char *peer = move->options.peer;
+
+    if (move->is_file)
+        return VFM_PEER_NONE;
+    if (peer == NULL)
+        return strncmp(move->options.where, "file:", 5) == 0 ? VFM_PEER_NONE
+                                                             : VFM_PEER_VFMIG;
+    if (strcmp(peer, "qemu") == 0)
+        return VFM_PEER_QEMU;
+    return strcmp(peer, "none") == 0 ? VFM_PEER_NONE : VFM_PEER_VFMIG;
+}
+
+bool move_needs_pump(const struct move *move)
+{
+    return move->options.rest != NULL ||
+           (move->options.channels > 0 && move_peer_of(move) == VFM_PEER_QEMU);
+}
+
+/* Several connections are made to, and taken from, an address. */
+static bool is_address(const char *uri)
+{
+    return strncmp(uri, "unix:", 5) == 0 || strncmp(uri, "tcp:", 4) == 0;
+}
+
+int move_check_channels(const struct move *move)
+{
+    const struct move_options *opts = &move->options;
+    enum vfm_peer peer = move_peer_of(move);
+
+    if (opts->rest != NULL && peer != VFM_PEER_QEMU)
+        return say_usage(move_name(move), "--rest is for --peer qemu");
+    if (opts->channels > 0 && move_is_source(move) && peer == VFM_PEER_QEMU)
+        return say_usage(move_name(move),
+                         "--channels are not for sending to a QEMU");
+    if (opts->channels > 0 && peer == VFM_PEER_NONE)
+        return say_usage(move_name(move),
+                         "--channels: nobody is there to agree with");
+    if (opts->channels > VFM_CHANNELS_MAX && peer == VFM_PEER_VFMIG)
+        return say_usage(move_name(move),
+                         "--channels: '%u' is no number from 1 to %d",
+                         opts->channels, VFM_CHANNELS_MAX);
+    if (opts->channels > 0 && peer == VFM_PEER_VFMIG &&
+        !is_address(opts->where))
+        return say_usage(move_name(move),
+                         "--channels: '%.60s' is one channel and no more",
+                         opts->where);
+    if (opts->memory_max > 0 && (opts->channels == 0 || peer != VFM_PEER_VFMIG))
+        return say_usage(move_name(move),
+                         "--memory-max is for --channels between two vfmigs");
+    return EXIT_DONE;
+}
