@@ -66,6 +66,24 @@ def test_the_tools_need_the_same_for_a_large_device(features, tmp_path):
     assert max(peaks) < TOOL_LIMIT, [peak // MIB for peak in peaks]
 
 
+def test_many_channels_need_the_same_for_a_large_device(tmp_path):
+    words = ("--size", "1G", "--features", "stop-copy")
+    with Side(tmp_path, "here", *words, "--seed", HERE_SEED) as here, \
+            Side(tmp_path, "there", *words, "--seed", THERE_SEED,
+                 "--delay", "RUNNING:1000") as there:
+        with receive("-v", "-q", "-d", there.word, "--channels", 8,
+                     f"unix:{tmp_path}/move") as taking:
+            with Run("send", "-v", "-q", "-d", here.word, "--channels", 8,
+                     taking.uri) as giving:
+                taking.err.wait_for("stage start", DEADLINE)
+                giving.err.wait_for("stage start", DEADLINE)
+                peaks = [memory(tool, "VmHWM") for tool in (giving, taking)]
+                giving.finish(DEADLINE).ok()
+                taking.finish(DEADLINE).ok()
+        assert Look(there, THERE_SEED).moved_state
+    assert max(peaks) < TOOL_LIMIT, [peak // MIB for peak in peaks]
+
+
 @pytest.fixture(name="pair")
 def pair_(tmp_path):
     words = ("--size", "256K", "--dirty-size", "64K", "--dirty-rate", "1M",
