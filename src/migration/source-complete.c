@@ -48,8 +48,9 @@ static int send_memory(struct vfm_migration *m, struct vfm_error *err)
     return -EAGAIN;
 }
 
-/* Ends the section whose data is complete; the next member's turn comes. */
-static void end_section(struct vfm_migration *m, const struct member *member)
+/* Ends the section whose data is complete. */
+static void put_section_end(struct vfm_migration *m,
+                            const struct member *member)
 {
     outbox_begin(&m->outbox);
     if (!m->source.section_open)
@@ -58,7 +59,6 @@ static void end_section(struct vfm_migration *m, const struct member *member)
     encode_vfio_end(&m->outbox.head);
     encode_section_footer(&m->outbox.head, member->section_id);
     m->source.section_open = false;
-    m->source.turn++;
 }
 
 /* Goes on to the next step, with the first member. */
@@ -66,6 +66,62 @@ static void next_step(struct vfm_migration *m, int step)
 {
     m->step = step;
     m->source.turn = 0;
+}
+
+/* Whether devices take turns, so that none waits until those before it are
+ * through.  Parts of a device that has stopped are no news to anybody; but what
+ * a QEMU gets is what a QEMU would send. */
+static bool devices_take_turns(const struct vfm_migration *m)
+{
+    return m->num_members > 1 && !has_lanes(m) && !peer_is(m, VFM_PEER_QEMU);
+}
+
+/* A piece of the next device that has one, or the end of its section.  1 if
+ * there was any, 0 if all have ended, -EAGAIN, or an error. */
+static int put_turn(struct vfm_migration *m, struct vfm_error *err)
+{
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[m->source.turn];
+        int ret;
+
+        m->source.turn = (m->source.turn + 1) % m->num_members;
+        if (member->data_ended)
+            continue;
+        ret = source_put_data(m, member, VFM_SECTION_PART, err);
+        if (ret == 0) {
+            put_section_end(m, member);
+            member->data_ended = true;
+            return 1;
+        }
+        if (ret != -EAGAIN)
+            return ret;
+        busy = -EAGAIN;
+    }
+    return busy;
+}
+
+static int send_turns(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (unsigned int n = 0; n < PIECES_MAX; n++) {
+        int ret = source_send_data(m, err);
+
+        if (ret == 0)
+            ret = put_turn(m, err);
+        if (ret == 0) {
+            next_step(m, BLOBS);
+            return 0;
+        }
+        if (ret == -EAGAIN) {
+            ret = source_keep_alive(m, err);
+            return ret < 0 ? ret : -EAGAIN;
+        }
+        if (ret < 0)
+            return ret;
+    }
+    wish_wake(m, 0);
+    return -EAGAIN;
 }
 
 static int send_rest(struct vfm_migration *m, struct vfm_error *err)
@@ -87,10 +143,12 @@ static int send_rest(struct vfm_migration *m, struct vfm_error *err)
             ret = source_keep_alive(m, err);
             return ret < 0 ? ret : -EAGAIN;
         }
-        if (ret == 0)
-            end_section(m, member);
-        else if (ret < 0)
+        if (ret < 0)
             return ret;
+        if (ret == 0) {
+            put_section_end(m, member); /* the next member's turn comes */
+            m->source.turn++;
+        }
     }
     wish_wake(m, 0);
     return -EAGAIN;
@@ -344,7 +402,7 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
         m->step = DATA;
         break;
     case DATA:
-        ret = send_rest(m, err);
+        ret = devices_take_turns(m) ? send_turns(m, err) : send_rest(m, err);
         break;
     case BLOBS:
         ret = send_blobs(m, err);
