@@ -7,7 +7,7 @@
  * The first byte chooses what kind of device it is and whether VERSION is
  * sent for the input.  The rest is messages; the low bits of a command's
  * error field, which the device ignores, say how many descriptors go with it:
- * memory for DMA_MAP, eventfds for anything else.
+ * memory for DMA_MAP and MIG_AREA_SET, eventfds for anything else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -72,10 +72,11 @@ static int make_fd(uint16_t command)
 {
     int fd;
 
-    if (command != VFU_DMA_MAP)
+    if (command != VFU_DMA_MAP && command != VFU_MIG_AREA_SET)
         return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    fd = memfd_create("guest", MFD_CLOEXEC);
-    if (fd >= 0 && ftruncate(fd, 16 * EDEV_PAGE_SIZE) < 0)
+    fd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && (ftruncate(fd, 16 * EDEV_PAGE_SIZE) < 0 ||
+                    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0))
         abort();
     return fd;
 }
@@ -169,7 +170,8 @@ static size_t send_front(int fd, const uint8_t *data, size_t size)
 static void send_version(int fd)
 {
     static const char json[] =
-        "{\"capabilities\":{\"max_data_xfer_size\":65536}}";
+        "{\"capabilities\":{\"max_data_xfer_size\":65536,"
+        "\"vfmig_data_area\":65536}}";
     struct vfu_version v = { 0, 2 };
     struct vfu_header h = {
         .command = VFU_VERSION,
