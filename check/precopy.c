@@ -64,6 +64,9 @@ static int run_walk(struct run *r, const void *arg)
 /* What is the end for now: ENOMSG; vfio-user's text has no word for it. */
 static int judge_end(struct run *r, ssize_t n)
 {
+    if (n > 0 && r->is_never_done)
+        return check_fail(r, "reads in PRE_COPY do not come to an end, and "
+                             "nobody changes anything in the device");
     if (n == -ENOMSG || n > 0)
         return 0;
     if (n < 0)

@@ -148,6 +148,10 @@ static void learn_sizes(struct run *r)
 
     if (raw_probe(raw, UAPI_FEATURE_DATA_SIZE, UAPI_FEATURE_GET))
         r->has |= NEEDS_DATA_SIZE;
+    /* Its errors are for the checks. */
+    if ((r->has & NEEDS_DATA_SIZE) != 0 &&
+        raw_data_size(raw, &r->announced) < 0)
+        r->announced = 0;
     if ((r->has & NEEDS_PRE_COPY) != 0 &&
         (raw->has_descriptors || (r->has & NEEDS_DATA_SIZE) != 0))
         r->has |= NEEDS_PRECOPY_INFO;

@@ -36,6 +36,9 @@ struct run {
     uint64_t migration;          /* UAPI_MIGRATION_*: what it says, as it is */
     uint32_t has;                /* NEEDS_*, without what is not to be tried */
     const struct driver *driver; /* NULL: none knows this device */
+    uint64_t announced;          /* bytes of state; 0: unknown */
+    bool is_endless;             /* once they did not come to an end */
+    bool is_never_done;          /* nor did those of PRE_COPY */
 
     /* The session of the state that the device is in, and the one before it,
      * whose descriptor is kept until the check is over; -1: none. */

@@ -4,6 +4,7 @@
  * Moves that many checks make.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +14,22 @@
 
 #include "check/model.h"
 #include "check/steps.h"
+#include "util/clock.h"
 
 /* What is good for devices: more brings nothing, and some refuse it. */
-#define PIECE     (1u << 20)
+#define PIECE          (1u << 20)
 /* Reads that bring nothing and are not the end, one after the other. */
-#define EMPTY_MAX 1000
+#define EMPTY_MAX      1000
+/* What comes may be more than the device has announced, for that is a rule of
+ * its own, and may come slowly; it comes to an end all the same.  Who has shown
+ * once that it has none is not believed as long the next time. */
+#define ALLOWED_TIMES  4
+#define ALLOWED_MORE   ((size_t)64 << 20)
+#define ALLOWED_MS     5000
+#define ALLOWED_RATE   4096 /* bytes per millisecond */
+#define DISTRUST_TIMES 2
+#define DISTRUST_MORE  ((size_t)8 << 20)
+#define DISTRUST_MS    100
 
 const char *step_errno(int error)
 {
@@ -138,15 +150,71 @@ static ssize_t read_piece(struct run *r, struct image *image, size_t piece)
     return n;
 }
 
+/* How much may come, and how long it may take. */
+struct bound {
+    size_t bytes;
+    int64_t deadline; /* of the check */
+    int64_t patience; /* the end has to come until then */
+    size_t rate;      /* bytes that earn a millisecond more; 0: none do */
+};
+
+/* The state of a device that announces nothing is as large as it likes, and
+ * time is what bounds it.  @is_known: that it does not end. */
+static struct bound find_bound(const struct run *r, bool is_known)
+{
+    size_t times = is_known ? DISTRUST_TIMES : ALLOWED_TIMES;
+    size_t more = is_known ? DISTRUST_MORE : ALLOWED_MORE;
+    struct bound bound = {
+        .bytes = IMAGE_MAX,
+        .deadline = r->raw->deadline,
+        .patience = clock_deadline(is_known ? DISTRUST_MS : ALLOWED_MS),
+        .rate = is_known ? 0 : ALLOWED_RATE,
+    };
+
+    if ((r->announced > 0 || is_known) &&
+        r->announced < (IMAGE_MAX - more) / times)
+        bound.bytes = (size_t)r->announced * times + more;
+    return bound;
+}
+
+static bool is_beyond(const struct bound *bound, size_t got)
+{
+    int64_t earned =
+        bound->rate > 0 ? (int64_t)(got / bound->rate) * NS_PER_MS : 0;
+
+    return got > bound->bytes ||
+           clock_now() > clock_min(bound->deadline, bound->patience + earned);
+}
+
+static int fail_endless(struct run *r, const struct bound *bound, size_t got)
+{
+    if (r->is_endless)
+        return check_fail(r, "the state does not end, as it did not before");
+    r->is_endless = true;
+    if (got <= bound->bytes)
+        return check_fail(r,
+                          "the state does not end: %zu bytes came, and when "
+                          "the time was over reads still brought more",
+                          got);
+    return check_fail(r,
+                      "the state does not end: %zu bytes came, %" PRIu64
+                      " had been announced in RUNNING, and reads still bring "
+                      "more",
+                      got, r->announced);
+}
+
 int step_read_all(struct run *r, struct image *image, size_t piece)
 {
+    struct bound bound = find_bound(r, r->is_endless);
     size_t start = image->size;
     ssize_t n;
 
     piece = smaller(piece != 0 ? piece : PIECE, r->raw->max_read);
-    do
+    do {
         n = read_piece(r, image, piece);
-    while (n > 0);
+        if (n > 0 && is_beyond(&bound, image->size - start))
+            return fail_endless(r, &bound, image->size - start);
+    } while (n > 0);
     if (n < 0)
         return check_fail(r, "after %zu bytes of state a read gave %s",
                           image->size - start, step_errno((int)n));
@@ -156,12 +224,17 @@ int step_read_all(struct run *r, struct image *image, size_t piece)
 int step_read_precopy(struct run *r, struct image *image, size_t max)
 {
     size_t piece = smaller(PIECE, r->raw->max_read);
+    struct bound bound = find_bound(r, r->is_never_done);
     size_t start = image->size;
     ssize_t n;
 
-    do
+    do {
         n = read_piece(r, image, smaller(piece, max - (image->size - start)));
-    while (n > 0 && image->size - start < max);
+        if (n > 0 && is_beyond(&bound, image->size - start)) {
+            r->is_never_done = true;
+            return 0;
+        }
+    } while (n > 0 && image->size - start < max);
     /* Whether 0 is a word for that is a check of its own. */
     if (n < 0 && n != -ENOMSG)
         return check_fail(r, "after %zu bytes a read in PRE_COPY gave %s",

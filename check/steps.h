@@ -32,9 +32,12 @@ int step_try(struct run *r, uint32_t state);
 int step_expect_state(struct run *r, uint32_t state);
 
 /* What of the device can be read in the session in STOP_COPY, added to
- * @image, @piece bytes at a time; 0: as many as are good. */
+ * @image, @piece bytes at a time; 0: as many as are good.  Fails if there is no
+ * end to it: within some times what the device has announced, and within the
+ * check's time. */
 int step_read_all(struct run *r, struct image *image, size_t piece);
-/* What comes in PRE_COPY until ENOMSG or 0, @max bytes at most. */
+/* What comes in PRE_COPY until ENOMSG or 0, @max bytes at most, and no more
+ * than has any sense: who always has something to give goes on in STOP_COPY. */
 int step_read_precopy(struct run *r, struct image *image, size_t max);
 /* Writes @size bytes, @piece at a time; 0: as many as are good. */
 int step_write(struct run *r, const void *data, size_t size, size_t piece);

@@ -291,6 +291,41 @@ static int show(FILE *out, const struct check_options *opts)
     return EXIT_DONE;
 }
 
+static bool matches_any(const char *glob)
+{
+    struct check_selection selection = { .only = &glob, .num_only = 1 };
+
+    for (const struct check_group *g = check_groups; g->name != NULL; g++)
+        for (const struct check *c = g->checks; c->name != NULL; c++)
+            if (check_is_selected(&selection, c->name, g->name))
+                return true;
+    return false;
+}
+
+/* A name that is misspelt, or was another once, must not leave a check out of
+ * somebody's CI, or in it, without a word. */
+static int check_globs(const char *option, const struct globs *globs)
+{
+    for (size_t i = 0; i < globs->count; i++)
+        if (!matches_any(globs->items[i]))
+            return say_usage(syntax.command,
+                             "%s: no check and no group is called '%s'", option,
+                             globs->items[i]);
+    return EXIT_DONE;
+}
+
+static int check_formats(const struct check_options *opts)
+{
+    if (!opts->list && opts->format == FORMAT_MARKDOWN)
+        return say_usage(syntax.command, "markdown is a format of --list");
+    if (opts->list &&
+        (opts->format == FORMAT_TAP || opts->format == FORMAT_JUNIT))
+        return say_usage(syntax.command, "a list is a table, json or markdown");
+    if (opts->explain != NULL && opts->format != FORMAT_TABLE)
+        return say_usage(syntax.command, "--explain has no other format");
+    return EXIT_DONE;
+}
+
 /* What cannot be meant. */
 static int check_options(const struct check_options *opts)
 {
@@ -299,8 +334,10 @@ static int check_options(const struct check_options *opts)
 
     if (opts->list && opts->explain != NULL)
         return say_usage(syntax.command, "--list and --explain: only one");
-    if (!opts->list && opts->format == FORMAT_MARKDOWN)
-        return say_usage(syntax.command, "markdown is a format of --list");
+    if (check_formats(opts) != EXIT_DONE ||
+        check_globs("--only", &opts->only) != EXIT_DONE ||
+        check_globs("--skip", &opts->skip) != EXIT_DONE)
+        return EXIT_USAGE;
     if (opts->explain != NULL)
         return EXIT_DONE;
     for (const struct check_group *g = check_groups; g->name != NULL; g++)
@@ -346,6 +383,11 @@ int cmd_check(int argc, char **argv)
     code = args_parse(&syntax, argc, argv, &opts, &first);
     if (code != ARGS_GO_ON)
         goto out;
+    if (opts.json && opts.format != FORMAT_TABLE &&
+        opts.format != FORMAT_JSON) {
+        code = say_usage(syntax.command, "--json and --format: only one");
+        goto out;
+    }
     if (opts.json)
         opts.format = FORMAT_JSON;
     code = check_options(&opts);

@@ -92,6 +92,45 @@ def test_junit_says_what_json_says(device, told):
         assert int(suite.attrib["skipped"]) == len(list(suite.iter("skipped")))
 
 
+# What readers of JUnit's XML know: attributes that must be there, those that may,
+# and children in their order.
+JUNIT = {
+    "testsuites": ({"name", "tests", "failures", "errors", "time"}, set(),
+                   ["testsuite"]),
+    "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"},
+                  set(), ["testcase"]),
+    "testcase": ({"classname", "name", "time"}, set(),
+                 ["skipped", "error", "failure", "system-out"]),
+    "failure": ({"type", "message"}, set(), []),
+    "skipped": (set(), {"message"}, []),
+    "system-out": (set(), set(), []),
+}
+
+
+def expect_junit(element):
+    must, may, children = JUNIT[element.tag]
+    assert must <= set(element.attrib) <= must | may, element.tag
+    order = [children.index(child.tag) for child in element]
+    assert order == sorted(order)
+    assert all(float(element.attrib[k]) >= 0 for k in
+               must - {"name", "classname", "type", "message"})
+    for child in element:
+        expect_junit(child)
+
+
+def test_junit_is_what_its_strict_readers_take(device):
+    text = report(device, "--format", "junit")
+    root = ElementTree.fromstring(text)
+    assert text.startswith('<?xml version="1.0" encoding="UTF-8"?>\n')
+    assert root.tag == "testsuites"
+    expect_junit(root)
+    for count in ("tests", "failures", "errors"):
+        assert int(root.attrib[count]) == \
+            sum(int(suite.attrib[count]) for suite in root)
+    names = [suite.attrib["name"] for suite in root]
+    assert len(set(names)) == len(names)
+
+
 def test_json_counts_its_own_checks(told):
     for outcome in ("passed", "failed", "quirk", "skipped"):
         assert told[outcome] == \
