@@ -158,6 +158,37 @@ static int run_loaded_over(struct run *r, const void *arg)
     return ret;
 }
 
+/* Other devices still run, and write to this one: its driver stands in for
+ * them. */
+static int mark_as_peer(struct run *r)
+{
+    if (mark(r, SEED_B) != 0 || step_go(r, UAPI_STATE_RUNNING_P2P) != 0)
+        return CHECK_OVER;
+    return mark(r, SEED_A);
+}
+
+static int run_peer_kept(struct run *r, const void *arg)
+{
+    (void)arg;
+    if (mark_as_peer(r) != 0 || step_go(r, UAPI_STATE_STOP) != 0 ||
+        step_go(r, UAPI_STATE_RUNNING) != 0)
+        return CHECK_OVER;
+    return find(r, SEED_A, "writes in RUNNING_P2P and a stop");
+}
+
+static int run_peer_loaded(struct run *r, const void *arg)
+{
+    struct image image = { .data = NULL };
+    int ret = CHECK_OVER;
+
+    (void)arg;
+    if (mark_as_peer(r) == 0 && step_save(r, &image) == 0 &&
+        step_go(r, UAPI_STATE_RUNNING) == 0 && mark(r, SEED_B) == 0)
+        ret = load_and_find(r, &image, SEED_A);
+    image_free(&image);
+    return ret;
+}
+
 static int run_reset_clears(struct run *r, const void *arg)
 {
     const char *what = "";
@@ -293,6 +324,12 @@ static const uint32_t in_running_p2p = UAPI_STATE_RUNNING_P2P;
     "What a driver in the guest wrote is there after a load, and nothing " \
     "of what the device was before (linux/vfio.h, "                        \
     "VFIO_DEVICE_STATE_RESUMING)"
+#define PEER_RULE                                                           \
+    "In RUNNING_P2P a device takes what others write to it, as in RUNNING " \
+    "(linux/vfio.h, VFIO_DEVICE_STATE_RUNNING_P2P)"
+#define PEER_LOOK                                                            \
+    "what is saved too early, or is no longer taken, when others may still " \
+    "write"
 #define COUNT_RULE                                           \
     "A device that is stopped does not work (linux/vfio.h, " \
     "VFIO_DEVICE_STATE_STOP)"
@@ -366,6 +403,19 @@ const struct check checks_registers[] = {
       .look = "what of the state is saved in STOP_COPY in any case",
       .needs = NEEDS_DRIVER | NEEDS_PRE_COPY,
       .run = run_loaded_late,
+      .timeout_ms = LONG_MS },
+    { .name = "register-written-in-RUNNING_P2P-kept",
+      .severity = CHECK_MUST,
+      .rule = PEER_RULE,
+      .look = PEER_LOOK,
+      .needs = NEEDS_DRIVER | NEEDS_P2P,
+      .run = run_peer_kept },
+    { .name = "register-written-in-RUNNING_P2P-loaded",
+      .severity = CHECK_MUST,
+      .rule = PEER_RULE,
+      .look = PEER_LOOK,
+      .needs = NEEDS_DRIVER | NEEDS_P2P,
+      .run = run_peer_loaded,
       .timeout_ms = LONG_MS },
     { .name = "register-memory-loaded-over-newer",
       .severity = CHECK_SHOULD,

@@ -223,6 +223,8 @@ static const struct {
                                  "a DMA operation under way survives a reset" },
 
     /* Running, and DMA. */
+    [MUTANT_P2P_WRITES_DROPPED] = { "p2p-writes-dropped",
+                                    "in RUNNING_P2P what is written to it is dropped" },
     [MUTANT_COUNTER_RUNS_IN_STOP] = { "counter-runs-in-stop",
                                       "the counter counts while the device is stopped" },
     [MUTANT_COUNTER_LOST_AT_STOP] = { "counter-lost-at-stop",

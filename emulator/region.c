@@ -133,6 +133,9 @@ int region_write(struct device *d, uint32_t index, uint64_t offset,
 
     if (ret < 0)
         return ret;
+    if (mutant_is(d, MUTANT_P2P_WRITES_DROPPED) &&
+        d->state == UAPI_STATE_RUNNING_P2P)
+        return 0;
     if (index == UAPI_REGION_BAR0)
         write_bar0(d, offset, from, size);
     else if (index == BAR2)
