@@ -9,6 +9,7 @@
 
 static const struct driver *const drivers[] = {
     &driver_vfmig,
+    &driver_mtty,
 };
 
 const struct driver *driver_find(struct raw *raw)

@@ -51,7 +51,8 @@ struct driver {
     /* What is saved.  Writes values that follow from @seed wherever the device
      * keeps some. */
     int (*mark)(struct raw *raw, uint64_t seed);
-    /* Whether they are all there; -EILSEQ: no, and *@what names one. */
+    /* Whether they are all there; -EILSEQ: no, and *@what names one.  May use
+     * them up, as reading a FIFO does. */
     int (*find)(struct raw *raw, uint64_t seed, const char **what);
     /* Whether there are none, as after a reset; -EILSEQ as above. */
     int (*find_none)(struct raw *raw, const char **what);
@@ -76,6 +77,7 @@ struct driver {
 /* The first driver that knows the device, or NULL. */
 const struct driver *driver_find(struct raw *raw);
 
+extern const struct driver driver_mtty;
 extern const struct driver driver_vfmig;
 
 #endif
