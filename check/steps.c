@@ -25,7 +25,7 @@
  * once that it has none is not believed as long the next time. */
 #define ALLOWED_TIMES  4
 #define ALLOWED_MORE   ((size_t)64 << 20)
-#define ALLOWED_MS     5000
+#define ALLOWED_MS     10000
 #define ALLOWED_RATE   4096 /* bytes per millisecond */
 #define DISTRUST_TIMES 2
 #define DISTRUST_MORE  ((size_t)8 << 20)
