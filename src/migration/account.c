@@ -127,16 +127,20 @@ int flush_device(struct vfm_migration *m, const struct member *member,
     return wish_data(m, ret);
 }
 
-/* The span of @member's data in this stage; NULL if there is no room. */
+/* The span of @member's data in this stage, from when what is noted first was
+ * read or was there to load; NULL if there is no room. */
 static struct span *data_span(struct vfm_migration *m, struct member *member)
 {
+    const struct span span = {
+        .kind = VFM_SPAN_DATA,
+        .stage = m->stage,
+        .device = member->index,
+        .began_at =
+            is_source(m) ? m->source.send_began_at : m->target.busy_since,
+    };
+
     if (member->data == NULL || member->data->stage != m->stage)
-        member->data = spans_add(&m->spans, &(struct span){
-                                                .kind = VFM_SPAN_DATA,
-                                                .stage = m->stage,
-                                                .device = member->index,
-                                                .began_at = m->spent.at,
-                                            });
+        member->data = spans_add(&m->spans, &span);
     return member->data;
 }
 

@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = BUILD / "src" / "libvfmig.so"
 SCRIPT = (ROOT / "tools" / "vfmig.bt").read_text()
 HEADER = (ROOT / "include" / "vfmig" / "migration.h").read_text()
-HAS_PROBES = os.environ.get("VFMIG_PROBES") == "1"
+# As it was built; without Meson nobody says.
+HAS_PROBES = os.environ.get("VFMIG_PROBES")
 
-needs_probes = pytest.mark.skipif(not HAS_PROBES,
+needs_probes = pytest.mark.skipif(HAS_PROBES != "1",
                                   reason="built without sys/sdt.h")
 
 
@@ -63,7 +64,7 @@ def test_the_script_names_all_probes_and_takes_what_they_have():
     assert used() == notes()
 
 
-@pytest.mark.skipif(HAS_PROBES, reason="built with sys/sdt.h")
+@pytest.mark.skipif(HAS_PROBES != "0", reason="built with sys/sdt.h")
 def test_without_the_header_there_are_none():
     assert notes() == {}
 
