@@ -10,6 +10,7 @@
 #include "section/pci-keeper.h"
 #include "util/error.h"
 #include "util/options.h"
+#include "util/pci-capability.h"
 
 _Static_assert(VFM_PCI_CONFIG_SIZE == PCI_CONFIG_SIZE &&
                    VFM_PCI_CONFIG_EXTENDED_SIZE == PCI_CONFIG_EXTENDED &&
@@ -51,12 +52,12 @@ static int check(const struct vfm_pci_state *state, const char *who,
                          "%s: its VMM tells of a configuration space of %zu "
                          "bytes",
                          who, state->config == NULL ? 0 : state->config_size);
-    if (state->msix_count != pci_config_msix_count(state->config))
+    if (state->msix_count != pci_msix_count(state->config, PCI_CONFIG_SIZE))
         return error_set(err, -EINVAL,
                          "%s: its VMM tells of %u MSI-X vectors, but the "
                          "capability of %u",
                          who, state->msix_count,
-                         pci_config_msix_count(state->config));
+                         pci_msix_count(state->config, PCI_CONFIG_SIZE));
     if (state->msix_count > 0 &&
         (state->msix_table == NULL || state->msix_pending == NULL))
         return error_set(err, -EINVAL, "%s: its VMM tells of no MSI-X table",

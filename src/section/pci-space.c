@@ -9,6 +9,7 @@
 #include "section/pci-space.h"
 #include "util/bytes.h"
 #include "util/error.h"
+#include "util/pci-capability.h"
 
 #define COMMAND             0x04
 #define CACHE_LINE_SIZE     0x0c
@@ -16,11 +17,7 @@
 #define BAR_0               0x10
 #define NUM_BARS            6
 #define ROM_BAR             0x30
-#define CAPABILITIES        0x34
 #define INTERRUPT_LINE      0x3c
-
-#define STATUS              0x06
-#define STATUS_CAPABILITIES 0x10
 
 #define CAP_ID_PM           0x01
 #define CAP_ID_MSI          0x05
@@ -43,39 +40,8 @@
 #define MSIX_COUNT_MASK     0x7ff
 #define MSIX_BIR_MASK       UINT32_C(7)
 
-/* All capabilities lie between the header and the extended space. */
-#define CAP_FIRST           0x40
+/* Capabilities lie before it. */
 #define CAP_END             0x100
-#define CAPS_MAX            48
-
-/* The next capability after the pointer at @at; 0 at the end. */
-static unsigned int next_capability(const uint8_t *config, unsigned int at)
-{
-    unsigned int next = config[at] & 0xfcU;
-
-    return next >= CAP_FIRST ? next : 0;
-}
-
-static unsigned int first_capability(const uint8_t *config, size_t size)
-{
-    if (size < CAP_END ||
-        (get_le16(config + STATUS) & STATUS_CAPABILITIES) == 0)
-        return 0;
-    return next_capability(config, CAPABILITIES);
-}
-
-unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
-                                 unsigned int len)
-{
-    unsigned int at = first_capability(config, size);
-
-    for (unsigned int n = 0; at != 0 && n < CAPS_MAX; n++) {
-        if (config[at] == id)
-            return at + len <= CAP_END ? at : 0;
-        at = next_capability(config, at + 1);
-    }
-    return 0;
-}
 
 int pci_get_msix(const uint8_t *config, size_t size, const char *who,
                  struct pci_msix *msix, struct vfm_error *err)
@@ -188,13 +154,13 @@ static int differ(const char *who, unsigned int at, unsigned int ours,
 static int compare_capabilities(const uint8_t *ours, const uint8_t *theirs,
                                 const char *who, struct vfm_error *err)
 {
-    unsigned int at = first_capability(ours, CAP_END);
+    unsigned int at = pci_first_capability(ours, CAP_END);
 
-    for (unsigned int n = 0; at != 0 && n < CAPS_MAX; n++) {
+    for (unsigned int n = 0; at != 0 && n < PCI_CAPABILITIES_MAX; n++) {
         for (unsigned int i = at; i < at + 2; i++)
             if (ours[i] != theirs[i])
                 return differ(who, i, ours[i], theirs[i], "capability", err);
-        at = next_capability(ours, at + 1);
+        at = pci_next_capability(ours, at);
     }
     return 0;
 }

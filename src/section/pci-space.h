@@ -23,11 +23,6 @@ struct pci_field {
 /* The standard header's fields, four capabilities', and the command. */
 #define PCI_FIELDS_MAX 24
 
-/* Returns the offset of the capability @id, all @len bytes of which lie in
- * @config, or 0 if there is none.  @size is that of @config. */
-unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
-                                 unsigned int len);
-
 /* Where the MSI-X table and its pending bits are. */
 struct pci_msix {
     uint32_t count; /* of entries; 0: no MSI-X */

@@ -12,48 +12,17 @@
 #include "stream/pci-config.h"
 #include "util/bytes.h"
 #include "util/error.h"
+#include "util/pci-capability.h"
 
-/* PCI's own numbers. */
-#define PCI_STATUS              0x06
-#define PCI_STATUS_CAPABILITIES 0x10
-#define PCI_CAPABILITY_POINTER  0x34
-#define PCI_CAPABILITY_MIN      0x40
-#define PCI_CAPABILITY_MSIX     0x11
-#define PCI_MSIX_CONTROL        2
-#define PCI_MSIX_TABLE_SIZE     0x7ff
-#define PCI_CAPABILITIES_MAX    48
-#define MSIX_ENTRY_SIZE         16
+#define MSIX_ENTRY_SIZE   16
 
-#define DISPLAY_NAME            "VFIOPCIDevice/VFIODisplay"
-#define DISPLAY_VERSION         1
+#define DISPLAY_NAME      "VFIOPCIDevice/VFIODisplay"
+#define DISPLAY_VERSION   1
 /* 05, the length of the name, the name, its version. */
-#define DISPLAY_HEAD_SIZE       (1 + 1 + sizeof(DISPLAY_NAME) - 1 + 4)
+#define DISPLAY_HEAD_SIZE (1 + 1 + sizeof(DISPLAY_NAME) - 1 + 4)
 
-#define VERSION_SIZE            4
-#define INTX_SIZE               (4 * PCI_CONFIG_INTX)
-
-unsigned int pci_config_find(const uint8_t *space, uint8_t id)
-{
-    uint8_t at = space[PCI_CAPABILITY_POINTER] & 0xfc;
-
-    if ((space[PCI_STATUS] & PCI_STATUS_CAPABILITIES) == 0)
-        return 0;
-    for (int i = 0; i < PCI_CAPABILITIES_MAX && at >= PCI_CAPABILITY_MIN; i++) {
-        if (space[at] == id)
-            return at;
-        at = space[at + 1] & 0xfc;
-    }
-    return 0;
-}
-
-uint32_t pci_config_msix_count(const uint8_t *space)
-{
-    unsigned int at = pci_config_find(space, PCI_CAPABILITY_MSIX);
-
-    if (at == 0)
-        return 0;
-    return (get_le16(space + at + PCI_MSIX_CONTROL) & PCI_MSIX_TABLE_SIZE) + 1u;
-}
+#define VERSION_SIZE      4
+#define INTX_SIZE         (4 * PCI_CONFIG_INTX)
 
 static size_t msix_size(uint32_t count)
 {
@@ -132,7 +101,7 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
                          " is not known",
                          config->version);
     config->space = p + VERSION_SIZE;
-    config->msix_count = pci_config_msix_count(config->space);
+    config->msix_count = pci_msix_count(config->space, PCI_CONFIG_SIZE);
     if (!find_layout(len, config, &display))
         return error_set(err, -EBADMSG,
                          "configuration record: %zu bytes fit no config space "
@@ -159,12 +128,12 @@ static int check(const struct pci_config *config, struct vfm_error *err)
         return error_set(err, -EINVAL,
                          "configuration record: a config space of %zu bytes",
                          config->space_size);
-    if (config->msix_count != pci_config_msix_count(config->space))
+    if (config->msix_count != pci_msix_count(config->space, PCI_CONFIG_SIZE))
         return error_set(err, -EINVAL,
                          "configuration record: %" PRIu32
                          " MSI-X vectors, but the capability says %" PRIu32,
                          config->msix_count,
-                         pci_config_msix_count(config->space));
+                         pci_msix_count(config->space, PCI_CONFIG_SIZE));
     return 0;
 }
 

@@ -59,10 +59,6 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
 int pci_config_encode(const struct pci_config *config, void *buf, size_t size,
                       size_t *len, struct vfm_error *err);
 
-/* Where the first capability of that @id is in config space, 0 if there is
- * none.  @space has at least PCI_CONFIG_SIZE bytes. */
-unsigned int pci_config_find(const uint8_t *space, uint8_t id);
-
 /* Whether the device at @id of a QEMU's @machine, or the section of that name,
  * is shown as integrated into the root complex. */
 bool pci_config_is_integrated(const char *machine, const char *id);
@@ -70,9 +66,5 @@ bool pci_config_is_integrated(const char *machine, const char *id);
 /* Makes the config space of an endpoint, of at least PCI_CONFIG_SIZE bytes,
  * what it is there: all else stays as it is. */
 void pci_config_integrate(uint8_t *space);
-
-/* The number of MSI-X vectors that the capability in config space tells; 0
- * if there is none.  @space_size is at least PCI_CONFIG_SIZE. */
-uint32_t pci_config_msix_count(const uint8_t *space);
 
 #endif

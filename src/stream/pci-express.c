@@ -11,6 +11,7 @@
 
 #include "stream/pci-config.h"
 #include "util/bytes.h"
+#include "util/pci-capability.h"
 
 /* PCI's own numbers, of the capability and of what is in it. */
 #define CAPABILITY_EXPRESS 0x10
@@ -57,10 +58,12 @@ bool pci_config_is_integrated(const char *machine, const char *id)
 
 void pci_config_integrate(uint8_t *space)
 {
-    unsigned int at = pci_config_find(space, CAPABILITY_EXPRESS);
+    unsigned int at =
+        pci_find_capability(space, PCI_CONFIG_SIZE, CAPABILITY_EXPRESS,
+                            LINK_CAPABILITIES + LINK_BYTES);
     uint16_t flags;
 
-    if (at == 0 || at + LINK_CAPABILITIES + LINK_BYTES > PCI_CONFIG_SIZE)
+    if (at == 0)
         return;
     flags = get_le16(space + at + EXPRESS_FLAGS);
     if ((flags & FLAGS_TYPE) != TYPE_ENDPOINT)

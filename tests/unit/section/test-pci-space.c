@@ -13,6 +13,7 @@
 
 #include "section/pci-space.h"
 #include "util/bytes.h"
+#include "util/pci-capability.h"
 
 /* As large as is said, so that whoever reads past it is found. */
 static uint8_t *space;

@@ -15,6 +15,7 @@
 
 #include "stream/pci-config.h"
 #include "util/bytes.h"
+#include "util/pci-capability.h"
 
 static uint8_t space[PCI_CONFIG_EXTENDED];
 static uint8_t table[16 * PCI_CONFIG_MSIX_MAX];
@@ -165,16 +166,16 @@ static void capabilities_that_go_in_circles_end(void **state)
 
     (void)state;
     space[0x81] = 0x40;
-    assert_int_equal(pci_config_msix_count(config.space), 0);
+    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 0);
     space[0x80] = 0x11;
-    assert_int_equal(pci_config_msix_count(config.space), 1);
+    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 1);
     space[0x06] = 0;
-    assert_int_equal(pci_config_msix_count(config.space), 0);
+    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 0);
     space[0x06] = 0x10;
     space[0x34] = 0xff;
     space[0xfc] = 0x11;
     put_le16(space + 0xfe, 0xffff);
-    assert_int_equal(pci_config_msix_count(config.space), 2048);
+    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 2048);
 }
 
 static void what_is_not_consistent_is_not_written(void **state)
