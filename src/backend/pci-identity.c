@@ -5,12 +5,12 @@
 #include "util/pci-capability.h"
 
 /* Configuration space: offsets. */
-#define PCI_VENDOR_ID      0x00
-#define PCI_DEVICE_ID      0x02
-#define PCI_REVISION       0x08
-#define PCI_CLASS          0x08 /* with the revision in the low byte */
-#define PCI_SUBSYS_VENDOR  0x2c
-#define PCI_SUBSYS_ID      0x2e
+#define PCI_VENDOR_ID     0x00
+#define PCI_DEVICE_ID     0x02
+#define PCI_REVISION      0x08
+#define PCI_CLASS         0x08 /* with the revision in the low byte */
+#define PCI_SUBSYS_VENDOR 0x2c
+#define PCI_SUBSYS_ID     0x2e
 
 void pci_identity_parse(struct vfm_device_info *info, const uint8_t *config)
 {

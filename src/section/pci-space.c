@@ -11,37 +11,37 @@
 #include "util/error.h"
 #include "util/pci-capability.h"
 
-#define COMMAND             0x04
-#define CACHE_LINE_SIZE     0x0c
-#define LATENCY_TIMER       0x0d
-#define BAR_0               0x10
-#define NUM_BARS            6
-#define ROM_BAR             0x30
-#define INTERRUPT_LINE      0x3c
+#define COMMAND         0x04
+#define CACHE_LINE_SIZE 0x0c
+#define LATENCY_TIMER   0x0d
+#define BAR_0           0x10
+#define NUM_BARS        6
+#define ROM_BAR         0x30
+#define INTERRUPT_LINE  0x3c
 
-#define CAP_ID_PM           0x01
-#define CAP_ID_MSI          0x05
-#define CAP_ID_EXPRESS      0x10
-#define CAP_ID_MSIX         0x11
+#define CAP_ID_PM       0x01
+#define CAP_ID_MSI      0x05
+#define CAP_ID_EXPRESS  0x10
+#define CAP_ID_MSIX     0x11
 
-#define PM_CONTROL          4
-#define PM_SIZE             8
-#define EXPRESS_CONTROL     8
-#define EXPRESS_SIZE        20
-#define MSI_CONTROL         2
-#define MSI_ADDRESS         4
-#define MSI_SIZE            10 /* at least: 32 bits, no masks */
-#define MSI_IS_64           0x80
-#define MSI_HAS_MASKS       0x100
-#define MSIX_CONTROL        2
-#define MSIX_TABLE          4
-#define MSIX_PBA            8
-#define MSIX_SIZE           12
-#define MSIX_COUNT_MASK     0x7ff
-#define MSIX_BIR_MASK       UINT32_C(7)
+#define PM_CONTROL      4
+#define PM_SIZE         8
+#define EXPRESS_CONTROL 8
+#define EXPRESS_SIZE    20
+#define MSI_CONTROL     2
+#define MSI_ADDRESS     4
+#define MSI_SIZE        10 /* at least: 32 bits, no masks */
+#define MSI_IS_64       0x80
+#define MSI_HAS_MASKS   0x100
+#define MSIX_CONTROL    2
+#define MSIX_TABLE      4
+#define MSIX_PBA        8
+#define MSIX_SIZE       12
+#define MSIX_COUNT_MASK 0x7ff
+#define MSIX_BIR_MASK   UINT32_C(7)
 
 /* Capabilities lie before it. */
-#define CAP_END             0x100
+#define CAP_END         0x100
 
 int pci_get_msix(const uint8_t *config, size_t size, const char *who,
                  struct pci_msix *msix, struct vfm_error *err)

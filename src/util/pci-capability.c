@@ -1,8 +1,8 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The walk over PCI's capabilities: as many as there is room for, as a list that
- * is longer runs in a circle.
+ * The walk over PCI's capabilities: as many as there is room for, as a list
+ * that is longer runs in a circle.
  */
 #include "util/bytes.h"
 #include "util/pci-capability.h"
@@ -61,7 +61,7 @@ uint32_t pci_msix_count(const uint8_t *config, size_t size)
     unsigned int at = pci_find_capability(config, size, CAP_ID_MSIX,
                                           MSIX_CONTROL + sizeof(uint16_t));
 
-    return at == 0 ? 0
-                   : (get_le16(config + at + MSIX_CONTROL) & MSIX_COUNT_MASK) +
-                         1U;
+    return at == 0
+               ? 0
+               : (get_le16(config + at + MSIX_CONTROL) & MSIX_COUNT_MASK) + 1U;
 }
