@@ -142,6 +142,13 @@ void pair_end(struct pair *p);
 void pair_check(struct pair *p);
 void pair_close(struct pair *p);
 
+/* Whether the source was to be cancelled before a dispatch that was none of it:
+ * it is no use to go on.  One migration takes a few more than another. */
+static inline bool pair_is_past(const struct pair *p)
+{
+    return p->source.cancel_before > p->source.dispatches + 8;
+}
+
 /* All of it, for a pair in which nothing goes wrong. */
 void pair_succeeds(struct pair *p);
 

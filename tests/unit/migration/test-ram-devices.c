@@ -209,13 +209,16 @@ static void a_device_that_dies_ends_it(void **state)
 
 static void what_is_cancelled_anywhere_leaves_no_log_on(void **state)
 {
+    bool past = false;
+
     (void)state;
-    for (unsigned int n = 0; n < 120; n++) {
+    for (unsigned int n = 0; !past; n++) {
         begin(2);
         p.source.devices[0].delay = n % 3;
         p.source.cancel_before = n;
         pair_run(&p);
         pair_check(&p);
+        past = pair_is_past(&p);
         end();
     }
 }
