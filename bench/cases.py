@@ -74,7 +74,7 @@ def prediction(size, n, features, link, faults=()):
     def run(bench):
         facts = bench.move(size, n, link, features, faults, predict=True)
         return {**facts, "value":
-                facts["predicted_ns"] / facts["downtime_ns"] - 1}
+                100 * (facts["predicted_ns"] / facts["downtime_ns"] - 1)}
     return run
 
 
@@ -146,17 +146,17 @@ def table(quick, channels, relay):
             cases.append(Case(
                 f"{text(size)}: predicted over actual{name}",
                 prediction(size, 1, features, "unix"), size=size,
-                group="prediction"))
+                unit="%", group="prediction"))
     for n in counts[:2]:
         cases.append(Case(
-            f"{n} slow devices: predicted over actual",
+            f"slow devices, {n}: predicted over actual",
             prediction(4 * KIB, n, SEVERAL, "unix", SLOW), devices=n,
-            group="prediction"))
+            unit="%", group="prediction"))
     for n in counts[1:]:
         cases.append(Case(
             f"{n} devices of 1 MiB: predicted over actual",
             prediction(MIB, n, SEVERAL, "tcp"), devices=n, size=MIB,
-            group="prediction"))
+            unit="%", group="prediction"))
     for n in [1, 2, 4, 8] if channels else []:
         cases.append(Case(
             f"peak memory, {n} channels, {text(sizes[-1])}",

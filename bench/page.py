@@ -72,10 +72,10 @@ def predictions(cases):
     if not errors:
         return
     yield f"Over all {len(errors)} moves that were predicted the median error " \
-        f"is {100 * statistics.median(map(abs, errors)):.0f} % (target: at " \
+        f"is {statistics.median(map(abs, errors)):.0f} % (target: at " \
         f"most 10 %) and the prediction was at most " \
-        f"{100 * max(0, -min(errors)):.0f} % under what it was (target: " \
-        f"20 %); {sum(e < -0.2 for e in errors)} of them were more than " \
+        f"{max(0, -min(errors)):.0f} % under what it was (target: " \
+        f"20 %); {sum(e < -20 for e in errors)} of them were more than " \
         "20 % under.  Zero in the table is a prediction that was right."
     yield ""
 
@@ -103,6 +103,11 @@ def text(results):
     if results["quick"]:
         yield "This was a small run (`--quick --page`): the sizes are not those " \
             "of the targets."
+        yield ""
+    if results.get("only"):
+        yield "Only a part of the cases was run (`--only`): those that have " + \
+            " or ".join(f"*{word}*" for word in results["only"]) + \
+            " in their names."
         yield ""
     yield f"{results['rounds']} rounds, every case once in each; medians.  " \
         f"{results['processors']} processors; load at the start " \
@@ -176,12 +181,12 @@ def draw(folder, results):
     middle.set(xscale="log", xlabel="slow devices",
                ylabel="downtime over one's", ylim=0)
     found = labels(cases, "prediction")[0]
-    right.boxplot([[100 * s for s in c["samples"]] for c in found],
+    right.boxplot([c["samples"] for c in found],
                   vert=False, labels=[c["name"].partition(":")[0] for c in
                                       found])
     for edge in -20, 0:
         right.axvline(edge, color="grey", linestyle=":")
-    right.set(xlabel="predicted over actual, %")
+    right.set(xlabel="predicted over actual, %", xlim=(-100, 200))
     figure.tight_layout()
     for kind in "png", "svg":
         figure.savefig(folder / f"performance.{kind}", dpi=80,
