@@ -393,24 +393,15 @@ static int drive(struct run *run, struct vfm_error *err)
     return end_pump(run, ret, err);
 }
 
-/* Before anything is touched: the devices of the command line, all like that of
- * the file. */
+/* Before anything is touched. */
 static int predict(struct run *run, struct vfm_error *err)
 {
     const struct move_options *opts = &run->move->options;
-    struct predict_file file;
-    const struct predict_input input = {
-        .files = &file,
-        .count = 1,
-        .devices = (unsigned int)opts->devices.count,
-    };
-    int ret;
 
-    if (opts->predict == NULL)
-        return 0;
-    ret = predict_read(opts->predict, &file, err);
-    return ret == 0 ? predict_compute(&input, &run->report.prediction, err)
-                    : ret;
+    return opts->predict == NULL
+               ? 0
+               : predict_alike(opts->predict, opts->devices.count,
+                               &run->report.prediction, err);
 }
 
 static int do_move(struct run *run, struct vfm_error *err)

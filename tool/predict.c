@@ -156,6 +156,20 @@ static void print_json(const struct prediction *p, unsigned int n)
     json_print(object);
 }
 
+int predict_alike(const char *name, size_t count, struct prediction *prediction,
+                  struct vfm_error *err)
+{
+    struct predict_file file;
+    const struct predict_input input = {
+        .files = &file,
+        .count = 1,
+        .devices = (unsigned int)count,
+    };
+    int ret = predict_read(name, &file, err);
+
+    return ret == 0 ? predict_compute(&input, prediction, err) : ret;
+}
+
 static int predict(const struct predict_options *opts, char **names,
                    size_t count, struct predict_file *files,
                    struct vfm_error *err)

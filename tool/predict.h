@@ -65,4 +65,8 @@ struct prediction {
 int predict_compute(const struct predict_input *input,
                     struct prediction *prediction, struct vfm_error *err);
 
+/* The same for @devices that are all like that of the file @name. */
+int predict_alike(const char *name, size_t devices,
+                  struct prediction *prediction, struct vfm_error *err);
+
 #endif
