@@ -119,24 +119,30 @@ static const struct channel_ops fd_ops = {
     .close = fd_close,
 };
 
-static int socket_option(int fd, int option)
+static int socket_option(int fd, int option, int *value)
 {
-    int value = -1;
-    socklen_t len = sizeof(value);
+    socklen_t len = sizeof(*value);
 
-    if (getsockopt(fd, SOL_SOCKET, option, &value, &len) < 0)
-        return -1;
-    return value;
+    return getsockopt(fd, SOL_SOCKET, option, value, &len) < 0 ? -errno : 0;
 }
 
 static int open_socket(int fd, const char *name,
                        const struct vfm_channel_options *opts,
                        struct vfm_channel **chp, struct vfm_error *err)
 {
-    if (socket_option(fd, SO_TYPE) != SOCK_STREAM)
+    int type = 0;
+    int listens = 0;
+    int ret = socket_option(fd, SO_TYPE, &type);
+
+    if (ret == 0)
+        ret = socket_option(fd, SO_ACCEPTCONN, &listens);
+    if (ret < 0)
+        return error_set(err, ret, "%s: cannot find out what socket it is: %s",
+                         name, strerror(-ret));
+    if (type != SOCK_STREAM)
         return error_set(err, -EINVAL, "%s: the socket carries no stream",
                          name);
-    if (socket_option(fd, SO_ACCEPTCONN) == 1)
+    if (listens == 1)
         return error_set(err, -EINVAL, "%s: the socket listens, it has no peer",
                          name);
     return socket_channel_new(fd, name, opts, chp, err);
@@ -247,12 +253,21 @@ static int fd_listen(struct vfm_listener *lis, struct vfm_error *err)
 {
     int fd = lis->addr.fd;
     int flags = fcntl(fd, F_GETFL);
+    int listens = 0;
+    int type = 0;
+    int ret;
 
     if (flags < 0)
         return error_set(err, -errno, "%s: %s", lis->uri, strerror(errno));
-    if (socket_option(fd, SO_ACCEPTCONN) != 1)
+    ret = socket_option(fd, SO_ACCEPTCONN, &listens);
+    if (ret == 0 && listens == 1)
+        ret = socket_option(fd, SO_TYPE, &type);
+    if (ret < 0 && ret != -ENOTSOCK)
+        return error_set(err, ret, "%s: cannot find out what socket it is: %s",
+                         lis->uri, strerror(-ret));
+    if (listens != 1)
         return 0;
-    if (socket_option(fd, SO_TYPE) != SOCK_STREAM)
+    if (type != SOCK_STREAM)
         return error_set(err, -EINVAL, "%s: the socket carries no stream",
                          lis->uri);
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
