@@ -70,7 +70,7 @@ int join_open(struct vfm_channel *outer, const char *rest, uint32_t timeout_ms,
 
     if (j == NULL) {
         vfm_channel_close(outer);
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory", rest);
     }
     j->outer = outer;
     j->rest = rest;
@@ -98,7 +98,7 @@ int join_add_device(struct join *j, const char *id, struct vfm_error *err)
     if (j->num_words == DEVICES_MAX)
         return error_set(err, -E2BIG, "more than %d devices", DEVICES_MAX);
     if (asprintf(&word, "%s=/proc/self/fd/%d", id, fileno(j->collected)) < 0)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory", id);
     j->words[j->num_words++] = word;
     return 0;
 }
@@ -197,17 +197,21 @@ static void give_back(struct join *j, const struct vfm_error *why)
 /* Returns 1 if there may be more. */
 static int pass_answers(struct join *j)
 {
+    struct vfm_error why = { 0 };
     ssize_t n;
 
     if (j->over)
         return 0;
-    n = vfm_channel_recv(j->outer, j->buf, sizeof(j->buf), NULL);
+    n = vfm_channel_recv(j->outer, j->buf, sizeof(j->buf), &why);
     if (n == -EAGAIN)
         return 0;
     if (n > 0) {
         say(j, j->buf, (size_t)n);
         return 1;
     }
+    /* Of a peer that hung up the migration says so itself. */
+    if (n < 0 && n != -ECONNRESET && j->failure.code == 0)
+        j->failure = why;
     j->over = true;
     vfm_channel_finish(j->inner, NULL);
     return 0;

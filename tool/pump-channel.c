@@ -107,7 +107,8 @@ static int take_config(struct pump *p, struct pump_channel *ch,
         return ret;
     dev->config = malloc(ch->ev.len + 1);
     if (dev->config == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory",
+                         vfm_channel_name(ch->tap.from));
     memcpy(dev->config, ch->ev.data, ch->ev.len);
     dev->config_len = ch->ev.len;
     return 1;

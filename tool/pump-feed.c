@@ -33,21 +33,26 @@ static int make_buffer(struct feed *f, struct vfm_error *err)
 {
     if (f->buf == NULL)
         f->buf = malloc(FEED_BYTES);
-    return f->buf != NULL ? 0 : error_set(err, -ENOMEM, "out of memory");
+    return f->buf != NULL ? 0
+                          : error_set(err, -ENOMEM, "%s: out of memory",
+                                      vfm_channel_name(f->to));
 }
 
 int feed_flush(struct feed *f, struct vfm_error *err)
 {
+    struct vfm_error why = { 0 };
     int ret = make_buffer(f, err);
 
     while (ret == 0 && f->at < f->len && !f->gone) {
         const struct iovec iov = { f->buf + f->at, f->len - f->at };
-        ssize_t n = vfm_channel_send(f->to, &iov, 1, NULL);
+        ssize_t n = vfm_channel_send(f->to, &iov, 1, &why);
 
         if (n == -EAGAIN)
             break;
-        if (n < 0)
+        if (n == -EPIPE || n == -ECONNRESET)
             f->gone = true; /* it says itself why */
+        else if (n < 0)
+            ret = error_set(err, (int)n, "%s", why.message);
         else
             f->at += (size_t)n;
     }

@@ -172,7 +172,8 @@ static int keep_config(struct pump *p, struct vfm_error *err)
     dev->on_channels = false;
     dev->config = malloc(p->ev.len + 1);
     if (dev->config == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory",
+                         vfm_channel_name(p->main.from));
     memcpy(dev->config, p->ev.data, p->ev.len);
     dev->config_len = p->ev.len;
     return 0;
@@ -207,6 +208,7 @@ static int take_description(struct pump *p, struct vfm_error *err)
 {
     struct part parts[PUMP_DEVICES_MAX] = { 0 };
     const struct vfm_stream_event *ev = &p->ev;
+    struct vfm_error why = { 0 };
     uint8_t head[4];
     size_t n = 0;
     size_t len;
@@ -223,9 +225,10 @@ static int take_description(struct pump *p, struct vfm_error *err)
     }
     if (p->main.rest == NULL)
         return 0;
-    ret = text_edit(ev->data, ev->len, parts, n, &text, &len, err);
+    ret = text_edit(ev->data, ev->len, parts, n, &text, &len, &why);
     if (ret < 0)
-        return ret;
+        return error_set(err, ret, "%s: the description: %s",
+                         vfm_channel_name(p->main.from), why.message);
     put_be32(head, (uint32_t)len);
     ret = tap_mark(&p->main, ev->offset + 1, false, err);
     if (ret == 0)

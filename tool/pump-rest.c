@@ -29,7 +29,7 @@ int tap_open(struct tap *tap, struct vfm_channel *from, const char *rest,
         return 0;
     tap->name = strdup(rest);
     if (tap->name == NULL || asprintf(&uri, "file:%s", rest) < 0)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory", rest);
     ret = vfm_channel_connect(uri, NULL, &tap->rest, err);
     free(uri);
     return ret;

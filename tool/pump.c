@@ -12,6 +12,7 @@
 
 #include "interrupt.h"
 #include "pump.h"
+#include "say.h"
 #include "util/bytes.h"
 #include "util/clock.h"
 #include "util/error.h"
@@ -39,6 +40,7 @@ static int make_inner(struct pump *p, struct vfm_channel **chp,
     if (ret < 0)
         close(fds[1]);
     p->feed.to = p->inner;
+    p->inner_fd = fds[0];
     return ret;
 }
 
@@ -63,11 +65,13 @@ static int add_channel(struct pump *p, struct guest *guest,
     int ret = 0;
 
     if (ch == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory",
+                         vfm_channel_name(guest->channel));
     p->channels[p->num_channels] = ch;
     if (p->rest != NULL &&
         asprintf(&name, "%s.channel-%u", p->rest, p->num_channels) < 0)
-        ret = error_set(err, -ENOMEM, "out of memory");
+        ret = error_set(err, -ENOMEM, "%s: out of memory",
+                        vfm_channel_name(guest->channel));
     p->num_channels++;
     if (ret == 0)
         ret = tap_open(&ch->tap, guest->channel, name, err);
@@ -85,7 +89,8 @@ static int put_first(struct tap *tap, const struct guest *guest,
     tap->raw_size = (size_t)1 << 20;
     tap->raw = malloc(tap->raw_size);
     if (tap->raw == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory",
+                         vfm_channel_name(tap->from));
     memcpy(tap->raw, guest->first, guest->have);
     tap->raw_len = guest->have;
     return 0;
@@ -225,7 +230,7 @@ int pump_open(struct vfm_listener *listener, const struct pump_options *options,
 
     if (p == NULL) {
         vfm_listener_close(listener);
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, INNER ": out of memory");
     }
     p->listener = listener;
     p->expected = options->channels;
@@ -310,15 +315,29 @@ static int end(struct pump *p, struct vfm_error *err)
     return ret < 0 ? ret : 0;
 }
 
+/* A QEMU that is not answered waits in vain.  Once the migration has its stream
+ * it is the migration that says how it ended, and of this there is a warning.
+ */
+static void lose_answer(struct pump *p, const struct vfm_error *why)
+{
+    if (p->done)
+        say_warning("QEMU may not have got the answer: %s", why->message);
+    else if (p->failure.code == 0)
+        p->failure = *why;
+}
+
 /* What the migration says, goes back as it is. */
 static int run_back(struct pump *p)
 {
+    struct vfm_error err = { 0 };
     ssize_t n;
 
     if (p->back_at == p->back_len && !p->back_ended) {
-        n = vfm_channel_recv(p->inner, p->back, sizeof(p->back), NULL);
+        n = vfm_channel_recv(p->inner, p->back, sizeof(p->back), &err);
         if (n == -EAGAIN)
             return 0;
+        if (n < 0)
+            lose_answer(p, &err);
         p->back_ended = n <= 0;
         p->back_at = 0;
         p->back_len = n > 0 ? (size_t)n : 0;
@@ -327,9 +346,11 @@ static int run_back(struct pump *p)
         const struct iovec iov = { p->back + p->back_at,
                                    p->back_len - p->back_at };
 
-        n = vfm_channel_send(p->main.from, &iov, 1, NULL);
+        n = vfm_channel_send(p->main.from, &iov, 1, &err);
         if (n == -EAGAIN)
             return 0;
+        if (n < 0)
+            lose_answer(p, &err);
         p->back_at = n < 0 ? p->back_len : p->back_at + (size_t)n;
     }
     if (p->back_ended && !p->back_finished)
@@ -372,7 +393,8 @@ static int check_silence(struct pump *p, bool done, struct vfm_error *err)
  * that it has failed. */
 static void fail(struct pump *p)
 {
-    vfm_channel_finish(p->inner, NULL);
+    /* Not by the channel: one that could not send does not finish either. */
+    shutdown(p->inner_fd, SHUT_WR);
 }
 
 void pump_run(struct pump *p)

@@ -92,6 +92,7 @@ struct pump {
     const char *rest;
 
     struct vfm_channel *inner; /* the migration's end is the caller's */
+    int inner_fd;
     struct feed feed;
     struct tap main;
     struct vfm_decoder *dec;
