@@ -332,14 +332,16 @@ class Move(Scenario):
 
     def tools(self, plan):
         plans = {"send": None, "receive": None, self.fails: plan}
-        receiver = Tool("receive", *self.words, *self.devices(self.there),
+        receiver = Tool("receive", *self.words, *self.receiver_words(),
+                        *self.devices(self.there),
                         "--peer-timeout", "4s", self.listen_uri(),
                         plan=plans["receive"], log=self.log)
         self.other = None
         line = receiver.line()
         if line.startswith("listening on "):
             uri = line[len("listening on "):].strip()
-            sender = Tool("send", *self.words, *self.devices(self.here),
+            sender = Tool("send", *self.words, *self.sender_words(),
+                          *self.devices(self.here),
                           "--connect-timeout", "2s", "--peer-timeout", "4s",
                           uri, plan=plans["send"], log=self.log)
             sender.finish()
@@ -351,6 +353,12 @@ class Move(Scenario):
         self.sender, self.receiver = sender, receiver
         self.victim, self.other = (sender, receiver) \
             if self.fails == "send" else (receiver, sender)
+
+    def sender_words(self):
+        return ()
+
+    def receiver_words(self):
+        return ()
 
     def owners(self, v, _code):
         sent = self.sender.code if self.sender else 1
