@@ -3,7 +3,35 @@
 """A peer that means no good, or is broken, in QEMU's place: each thing that a
 loader of such streams has been seen to fall for.  It is refused with a clear
 error within a deadline, in little memory; nothing of it is loaded, and the peer
-never hears that all is well."""
+never hears that all is well.
+
+What loaders have been seen to do, and the test that aims at it:
+
+ 1  a stream without sections is taken             no_sections
+ 2  a machine's name that is empty or a beginning  empty_machine, prefix_...
+ 3  a name of 4 GiB is waited for, or allocated    endless_name
+ 4  a section of another version, CONFIG twice,    ..._later_version_...,
+    CONFIG in a PART, DATA before SETUP are taken  config_..., data_...
+ 5  no description: both sides run                 no_description
+ 6  SWITCHOVER_START twice aborts                  switchover_twice, ..._channels
+ 7  state on channels, no SWITCHOVER_START: never  no_switchover
+    loaded, and said to be
+ 8  a packet of index 0x7fffffff: 64 GiB           far_index, no_index
+ 9  a packet that is missing: waits for ever       lost_packet, lost_config,
+                                                   ..._never_comes_has_its_time
+10  a load that fails after all was said to be     ..._said_before_the_end,
+    well: the machine is lost                      ..._does_not_fit_is_told
+11  the same where nobody can be told              ..._without_a_return_path
+12  a display's subsection that nobody wants       display_of_a_device_without
+13  an error on the main stream while channels     bad_main_beside_channels
+    are being loaded aborts
+14  a channel whose number is that of channels     number_of_a_channel
+15  a connection that says nothing stops all       ..._keeps_nobody_waiting
+16  data that looks like a subsection              looks_like_a_subsection
+17  a record of another size                       config_of_another_size
+18  the end of the stream is read as zeroes        test_qemu_replay cuts it at
+                                                   many places
+"""
 import json
 import os
 import re
@@ -17,7 +45,9 @@ import pytest
 
 from faults import error_line
 from test_qemu_replay import (DEADLINE, MULTIFD, PONG, SHUT, Capture, Taker,
-                              connect, messages, u32)
+                              connect, messages, replay, u32)
+from test_qemu_send import GOOD
+from test_qemu_send import send as write_as_qemu
 from test_tool_proxy import SWITCHOVER_START, packets, parts
 from vfmig_programs import KIB, MIB, Device, receive, vfmig
 
@@ -156,6 +186,21 @@ def data_before_setup(main):
         "DATA does not belong here"
 
 
+def display_of_a_device_without(main):
+    """A subsection at the end of the record: our devices have no display."""
+    at = main.index(EOS, main.index(CONFIG))
+    name = b"VFIOPCIDevice/VFIODisplay"
+    more = b"\5" + bytes([len(name)]) + name + u32(1) + bytes(28)
+    return main[:at] + more + main[at:], ""
+
+
+def looks_like_a_subsection(main):
+    """The same, but nobody's: a record is not guessed at."""
+    at = main.index(EOS, main.index(CONFIG))
+    more = b"\5\x12VFIOPCIDevice/none" + u32(1)
+    return main[:at] + more + main[at:], ""
+
+
 def no_description(main):
     at = main.rindex(b"\0\6")
     return main[:at + 1], "vmdescription"
@@ -210,6 +255,7 @@ def much_opaque(main):
 
 MAIN = [no_sections, empty_machine, prefix_of_the_machine, endless_name,
         config_twice, config_in_a_part, data_before_setup, no_description,
+        display_of_a_device_without, looks_like_a_subsection,
         switchover_twice, endless_record, endless_description,
         config_of_another_size, unknown_tag, postcopy, no_end, much_opaque]
 
@@ -319,19 +365,14 @@ def unterminated_name(streams):
     return streams, r"offset \d+"
 
 
-def config_that_does_not_fit(streams):
-    """Known only when all else was loaded: the device never runs with it."""
-    for i in 1, 2:
-        at, size, _ = packets(streams[i])[-1]
-        if struct.unpack_from(">I", streams[i], at + 284)[0] & 1:
-            record = at + 288 + 8
-            data = streams[i]
-            streams[i] = data[:record + 4] + b"\xee\xee" + data[record + 6:]
-            return streams, ""
-    raise LookupError
+def bad_main_beside_channels(streams):
+    """At its SWITCHOVER_START, when the channels are full of state."""
+    at = streams[0].index(SWITCHOVER_START)
+    streams[0] = streams[0][:at] + b"\x08\0\x63\0\0" + streams[0][at:]
+    return streams, r"offset \d+"
 
 
-CHANNELS = [far_index, no_index, endless_packet, empty_packet, other_version,
+CHANNELS = [bad_main_beside_channels, far_index, no_index, endless_packet, empty_packet, other_version,
             lost_packet, lost_config, packet_twice, no_switchover,
             switchover_twice_on_channels, number_of_a_channel, same_number,
             unterminated_name]
@@ -355,6 +396,28 @@ def test_a_packet_that_never_comes_has_its_time(change, captures, tmp_path):
     assert "missing" in said or "nothing came for" in said, said
 
 
+def test_a_load_that_fails_without_a_return_path_is_our_failure(captures,
+                                                                tmp_path):
+    """The source cannot be told: it is our exit status that says it, and no
+    half of the state is left to run."""
+    capture, (main,) = captures[MTTY], parts(MTTY)
+    assert not capture.has_return_path
+    main, _ = config_of_another_size(main)
+    attack(tmp_path, capture, [main], "--rest", tmp_path / "rest")
+    assert not list(tmp_path.glob("rest*"))
+
+
+def version(main, number):
+    at = main.index(SECTION) + len(SECTION) + 4
+    return main[:at] + u32(number) + main[at + 4:]
+
+
+def test_a_section_of_a_later_version_is_refused(captures, tmp_path):
+    """0 is taken as QEMU takes it, with a warning."""
+    main = version(parts(PRECOPY)[0], 2)
+    assert "version" in attack(tmp_path, captures[PRECOPY], [main])
+
+
 def test_a_connection_that_says_nothing_keeps_nobody_waiting(captures,
                                                              tmp_path):
     capture = captures[MULTIFD]
@@ -368,6 +431,38 @@ def test_a_connection_that_says_nothing_keeps_nobody_waiting(captures,
     assert time.monotonic() - began < SECONDS
     assert "0 connections of 3" in run.error()
     assert "STOP>RESUMING" not in device.report["steps"]
+
+
+RECORD = {
+    "another vendor": (4, b"\xee\xee", "cannot take|is another|vendor"),
+    "a level of an interrupt": (4 + 4096, u32(7), "INTA has the level 7"),
+}
+
+
+@pytest.mark.parametrize("what", RECORD)
+def test_a_record_that_does_not_fit_is_told(what, tmp_path):
+    """It is looked at when all else is loaded: what was is not left to run."""
+    offset, value, words = RECORD[what]
+    name = "0000:00:05.0"
+    with Device(tmp_path, "giver", "--vectors", 5) as giver:
+        run, stream = write_as_qemu(tmp_path, f"{giver.word},id={name}", GOOD,
+                                    "--machine", "pc-q35-10.0")
+        run.ok()
+    at = stream.index(CONFIG) + 8 + offset
+    stream = stream[:at] + value + stream[at + len(value):]
+    report = tmp_path / "report.json"
+    with Device(tmp_path, "device", "--vectors", 5, "--report",
+                report) as device:
+        with receive("-q", "-d", f"{device.word},id={name}", "--peer", "qemu",
+                     "--rest", tmp_path / "rest",
+                     f"unix:{tmp_path}/move") as run:
+            answers = replay(run.uri, stream)
+            run.finish(DEADLINE)
+        assert device.state() == "RUNNING"
+    assert re.search(words, error_line(run, 1)), run.stderr
+    assert answers == [(PONG, u32(1)), (SHUT, u32(1))]
+    assert json.loads(report.read_text())["resets"] >= 1
+    assert not list(tmp_path.glob("rest*"))
 
 
 def test_a_device_that_refuses_its_state_is_said_before_the_end(captures,
