@@ -13,6 +13,7 @@ import driver
 import qemu
 from machine import (ACK, MULTIFD, P2P, PRE_COPY, RING_PAGES, SCRATCH,
                      STOP_COPY, WAITING, Emulated, Machine, Pair, same_memory)
+from test_qemu_send import same_sections
 from vfio_user import Client
 from vfmig_programs import Run, receive, vfmig
 
@@ -180,6 +181,25 @@ def test_a_device_that_the_machine_refuses_is_back(tmp_path, stack):
                      run.exits(1).error())
     assert giver.state() == "RUNNING"
     assert target.devices[0].report()["loads_accepted"] == 0
+
+
+@row("QEMU and vfmig, the same device", "byte for byte")
+def test_the_bytes_are_those_of_qemu(tmp_path, stack):
+    """Of a device that a guest's driver has set up."""
+    source = source_machine(tmp_path, stack, STOP_COPY, ())
+    # Its guest is idle, and QEMU would measure that it sends nothing.
+    source.drivers[0].stop_ring()
+    source.qemu.run("migrate-set-parameters", avail_switchover_bandwidth=1 << 30)
+    source.qemu.run("migrate", uri=f"file:{tmp_path}/theirs")
+    source.qemu.migration_status("completed")
+    taker = stack.enter_context(Emulated(tmp_path, "taker", *BUSY, *STOP_COPY))
+    word = f"{taker.word},id={NAME}"
+    vfmig("receive", "-q", "-d", word, "--peer", "qemu", "--paused",
+          f"file:{tmp_path}/theirs").ok()
+    vfmig("send", "-q", "-d", word, "--peer", "qemu", "--machine", MACHINE,
+          f"exec:cat >{tmp_path}/ours").ok()
+    same_sections((tmp_path / "ours").read_bytes(),
+                  (tmp_path / "theirs").read_bytes(), SECTION.encode())
 
 
 @pytest.mark.parametrize("words, capabilities, properties",
