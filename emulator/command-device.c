@@ -65,7 +65,7 @@ int command_region_info(struct connection *c, struct request *rq,
     if (info.size > 0)
         info.flags = UAPI_REGION_READ | UAPI_REGION_WRITE;
     rp->size = sizeof(info);
-    if (region_is_mappable(info.index)) {
+    if (region_is_mappable(c->device, info.index)) {
         info.flags |= UAPI_REGION_MMAP | UAPI_REGION_CAPS;
         info.argsz +=
             sizeof(struct vfu_cap_sparse_mmap) + sizeof(struct vfu_sparse_area);

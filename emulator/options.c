@@ -232,6 +232,8 @@ static const struct option table[] = {
       parse_size_report, 0 },
     { "accept-any", NULL, "load anything, print its size and SHA-256",
       parse_flag, FIELD(accept_any) },
+    { "no-mmap", NULL, "no region can be mapped, all are read and written",
+      parse_flag, FIELD(no_mmap) },
     { "digest", NULL, "compute the SHA-256 of what is saved and loaded",
       parse_flag, FIELD(digest) },
     { "report", "FILE", "write JSON there at SIGUSR1 and at exit", parse_text,

@@ -61,6 +61,7 @@ struct options {
     enum mutant mutant;
     bool no_data_area;
     bool accept_any;
+    bool no_mmap;
     bool digest;
     bool list_mutants;
     bool help;

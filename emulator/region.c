@@ -33,9 +33,9 @@ uint64_t region_size(const struct device *d, uint32_t index)
     }
 }
 
-bool region_is_mappable(uint32_t index)
+bool region_is_mappable(const struct device *d, uint32_t index)
 {
-    return index == BAR2;
+    return index == BAR2 && !d->options->no_mmap;
 }
 
 static int check(const struct device *d, uint32_t index, uint64_t offset,

@@ -16,7 +16,7 @@
 uint64_t region_size(const struct device *d, uint32_t index);
 
 /* May the client map parts of it? */
-bool region_is_mappable(uint32_t index);
+bool region_is_mappable(const struct device *d, uint32_t index);
 
 /* Return 0, or -EINVAL for an access that is not inside a region. */
 int region_read(struct device *d, uint32_t index, uint64_t offset, void *to,
