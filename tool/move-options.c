@@ -67,6 +67,14 @@ const struct args_option move_force_switchover = {
     .help = "rather than failing then, stop the devices, however long it takes",
 };
 
+const struct args_option move_switchover_ack = {
+    .name = "switchover-ack",
+    .take = args_take_flag,
+    .offset = offsetof(struct move_options, switchover_ack),
+    .help = "with --peer qemu: stop the devices only when the QEMU, which has "
+            "this capability, has loaded their initial data",
+};
+
 const struct args_option move_peer_timeout = {
     .name = "peer-timeout",
     .value = "TIME",

@@ -35,13 +35,27 @@ static bool is_address(const char *uri)
     return strncmp(uri, "unix:", 5) == 0 || strncmp(uri, "tcp:", 4) == 0;
 }
 
-int move_check_channels(const struct move *move)
+static int check_qemu(const struct move *move, enum vfm_peer peer)
 {
     const struct move_options *opts = &move->options;
-    enum vfm_peer peer = move_peer_of(move);
 
     if (opts->rest != NULL && peer != VFM_PEER_QEMU)
         return say_usage(move_name(move), "--rest is for --peer qemu");
+    if (opts->switchover_ack &&
+        (move_needs_pump(move) || peer != VFM_PEER_QEMU))
+        return say_usage(move_name(move),
+                         "--switchover-ack is for --peer qemu without --rest");
+    return EXIT_DONE;
+}
+
+int move_check_peer(const struct move *move)
+{
+    const struct move_options *opts = &move->options;
+    enum vfm_peer peer = move_peer_of(move);
+    int code = check_qemu(move, peer);
+
+    if (code != EXIT_DONE)
+        return code;
     if (opts->channels > 0 && move_is_source(move) && peer == VFM_PEER_QEMU)
         return say_usage(move_name(move),
                          "--channels are not for sending to a QEMU");

@@ -313,6 +313,7 @@ static int make_migration(struct run *run, struct vfm_error *err)
         .pre_copy_timeout_ms = opts->pre_copy_timeout_ms,
         .force_switchover = opts->force_switchover,
         .return_path = has_return_path(run),
+        .switchover_ack = opts->switchover_ack,
         .peer_timeout_ms = migration_timeout_ms(run),
         .callbacks = &callbacks,
         .opaque = run,
@@ -572,7 +573,7 @@ static int check_and_run(const struct move *move)
         return say_usage(move_name(move),
                          "--json and '%s' both want standard output",
                          move->options.where);
-    code = move_check_channels(move);
+    code = move_check_peer(move);
     if (code != EXIT_DONE)
         return code;
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)

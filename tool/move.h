@@ -24,6 +24,7 @@ struct move_options {
     bool paused;      /* leave the devices stopped: the VM is */
     bool stop;        /* save: leave them stopped, though they ran */
     bool force_switchover;
+    bool switchover_ack;          /* of a QEMU */
     const char *machine;          /* NULL: the library's choice */
     uint32_t downtime_limit_ms;   /* 0: the library's */
     uint32_t pre_copy_timeout_ms; /* 0: the library's */
@@ -47,6 +48,7 @@ extern const struct args_option move_peer;
 extern const struct args_option move_downtime_limit;
 extern const struct args_option move_pre_copy_timeout;
 extern const struct args_option move_force_switchover;
+extern const struct args_option move_switchover_ack;
 extern const struct args_option move_peer_timeout;
 extern const struct args_option move_max_bandwidth;
 extern const struct args_option move_rest;
@@ -84,7 +86,7 @@ enum vfm_peer move_peer_of(const struct move *move);
 bool move_needs_pump(const struct move *move);
 /* Whether what was asked for can be had there; else says why, and returns the
  * exit code. */
-int move_check_channels(const struct move *move);
+int move_check_peer(const struct move *move);
 
 /* The command's name. */
 static inline const char *move_name(const struct move *move)

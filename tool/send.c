@@ -41,6 +41,7 @@ static const struct args_option *const options[] = {
     &move_downtime_limit,
     &move_pre_copy_timeout,
     &move_force_switchover,
+    &move_switchover_ack,
     &connect_timeout,
     &move_peer_timeout,
     &move_max_bandwidth,

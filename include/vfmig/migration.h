@@ -254,6 +254,11 @@ struct vfm_migration_options {
      * of them together, at least 64 KiB for each.  None takes more than 1 MiB,
      * whatever this is.  Default 16 MiB. */
     uint64_t memory_max;
+
+    /* Source, with return_path: the VM stops only when the QEMU has loaded the
+     * initial data of each device that has such, and acknowledged it.  QEMU has
+     * to have its capability of this name, and refuses the stream else. */
+    bool switchover_ack;
 };
 
 /*

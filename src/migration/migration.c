@@ -100,6 +100,10 @@ static int check_options(const struct vfm_migration *m, struct vfm_error *err)
                          "%s: a return path is from a QEMU to its source, on a "
                          "channel that goes both ways",
                          vfm_channel_name(m->channel));
+    if (o->switchover_ack && !o->return_path)
+        return error_set(err, -EINVAL,
+                         "%s: there is nobody to acknowledge initial data",
+                         vfm_channel_name(m->channel));
     if (o->keep_running &&
         (o->role != VFM_ROLE_SOURCE || o->peer != VFM_PEER_NONE))
         return error_set(err, -EINVAL,

@@ -107,6 +107,7 @@ struct source {
 
     unsigned int turn; /* the device whose data is next */
     unsigned int acks_pending;
+    bool acked;             /* by a QEMU that does so once */
     bool section_open;      /* of that device, an END section */
     struct member *sending; /* whose data is the outbox's body, or NULL */
     bool sending_ram;       /* it is a piece of memory */
@@ -268,6 +269,16 @@ static inline bool has_return_path(const struct vfm_migration *m)
 {
     return peer_is(m, VFM_PEER_QEMU) && m->options.return_path;
 }
+
+/* Whether the source says that the initial data of a device was sent. */
+static inline bool announces_initial(const struct vfm_migration *m)
+{
+    return peer_is(m, VFM_PEER_VFMIG) || m->options.switchover_ack;
+}
+
+/* Whether a machine of that type acknowledges initial data once, for all of its
+ * devices. */
+bool acknowledges_once(const struct vfm_migration *m, const char *machine);
 
 /* Whether there is memory that somebody writes while it is sent. */
 static inline bool memory_is_live(const struct vfm_migration *m)

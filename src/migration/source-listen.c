@@ -135,14 +135,31 @@ static int note_shut(struct vfm_migration *m, const struct message *msg,
     return 0;
 }
 
-/* It acknowledges what it was not asked for if it was told to by its user. */
+/* It acknowledges what it was not asked for if it was told to by its user, and
+ * one without a device that announces does so at once. */
+static int note_qemu_ack(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (!m->options.switchover_ack)
+        return 0;
+    if (!acknowledges_once(m, m->machine))
+        return note_ack(m, err);
+    if (m->source.acked)
+        return error_set(err, -EPROTO,
+                         "target: acknowledges initial data once too often");
+    m->source.acked = true;
+    m->source.acks_pending = 0;
+    m->source.look_at = 0;
+    return 0;
+}
+
 static int take_qemu_message(struct vfm_migration *m, const struct message *msg,
                              struct vfm_error *err)
 {
     if (msg->type == MESSAGE_SHUT && msg->len == sizeof(uint32_t))
         return note_shut(m, msg, err);
-    if ((msg->type == MESSAGE_PONG && msg->len == sizeof(uint32_t)) ||
-        (msg->type == MESSAGE_SWITCHOVER_ACK && msg->len == 0))
+    if (msg->type == MESSAGE_SWITCHOVER_ACK && msg->len == 0)
+        return note_qemu_ack(m, err);
+    if (msg->type == MESSAGE_PONG && msg->len == sizeof(uint32_t))
         return 0;
     return error_set(err, -EPROTO,
                      "target: message 0x%04x of %u bytes is none that a QEMU "

@@ -114,7 +114,7 @@ static bool initial_is_pending(const struct vfm_migration *m,
     if (member->precopy_initial > POLICY_PLAUSIBLE_BYTES)
         return false;
     return member->precopy_initial > 0 ||
-           (peer_is(m, VFM_PEER_VFMIG) && !member->initial_announced);
+           (announces_initial(m) && !member->initial_announced);
 }
 
 void source_sum_up(struct vfm_migration *m, struct policy_input *in)

@@ -175,7 +175,7 @@ static void wish_next_look(struct vfm_migration *m)
 static bool has_sent_initial(const struct vfm_migration *m,
                              const struct member *member)
 {
-    return peer_is(m, VFM_PEER_VFMIG) && !member->initial_announced &&
+    return announces_initial(m) && !member->initial_announced &&
            member->dev->info.has_precopy_info && member->precopy_initial == 0;
 }
 
@@ -187,7 +187,10 @@ static void announce_initial(struct vfm_migration *m, struct member *member)
     encode_vfio_init_data_sent(&m->outbox.head);
     encode_section_footer(&m->outbox.head, member->section_id);
     member->initial_announced = true;
-    m->source.acks_pending++;
+    if (!acknowledges_once(m, m->machine))
+        m->source.acks_pending++;
+    else if (!m->source.acked)
+        m->source.acks_pending = 1; /* one for all */
 }
 
 /* Puts what @member has to say into the outbox.  1 if it had anything. */

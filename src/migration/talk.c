@@ -5,6 +5,8 @@
  * the peer has been silent.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "migration/hello.h"
 #include "migration/migration.h"
@@ -145,4 +147,19 @@ int talk_failure(const struct vfm_migration *m, const struct message *msg,
         is_source(m) ? "target" : "source",
         msg->type == MESSAGE_RETURNED ? "gave the devices back" : "failed",
         text);
+}
+
+/* Machine types before 11.1 have their source wait for one acknowledgement,
+ * which stands for all devices; later ones, and ours, for one of each
+ * announcement. What the names of machine types end in is their version. */
+bool acknowledges_once(const struct vfm_migration *m, const char *machine)
+{
+    const char *dash = strrchr(machine, '-');
+    unsigned int major;
+    unsigned int minor;
+
+    if (!peer_is(m, VFM_PEER_QEMU) || dash == NULL ||
+        sscanf(dash, "-%3u.%3u", &major, &minor) != 2)
+        return false;
+    return major < 11 || (major == 11 && minor < 1);
 }

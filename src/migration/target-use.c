@@ -32,22 +32,6 @@ static int use_configuration(struct vfm_migration *m, struct vfm_error *err)
                      machine, m->machine);
 }
 
-/* Machine types before 11.1 have their source wait for one acknowledgement,
- * which stands for all devices; later ones, and ours, for one of each
- * announcement. What the names of machine types end in is their version. */
-static bool acknowledges_once(const struct vfm_migration *m)
-{
-    const char *dash =
-        m->target.machine[0] != '\0' ? strrchr(m->target.machine, '-') : NULL;
-    unsigned int major;
-    unsigned int minor;
-
-    if (!peer_is(m, VFM_PEER_QEMU) || dash == NULL ||
-        sscanf(dash, "-%3u.%3u", &major, &minor) != 2)
-        return false;
-    return major < 11 || (major == 11 && minor < 1);
-}
-
 /* Whether a device of ours still expects to be told that its initial data is
  * complete. */
 static bool any_is_expecting(const struct vfm_migration *m)
@@ -64,7 +48,8 @@ static int open_return_path(struct vfm_migration *m, struct vfm_error *err)
     m->target.return_path =
         peer_is(m, VFM_PEER_QEMU) && vfm_channel_is_duplex(m->channel);
     /* Nothing will be announced that could be acknowledged later. */
-    if (m->target.return_path && acknowledges_once(m) && !any_is_expecting(m))
+    if (m->target.return_path && acknowledges_once(m, m->target.machine) &&
+        !any_is_expecting(m))
         return target_say(m, &m->target.said, MESSAGE_SWITCHOVER_ACK, NULL, 0,
                           err);
     return 0;
@@ -185,7 +170,7 @@ static int acknowledge(struct vfm_migration *m, struct vfm_error *err)
     if (ret < 0 || (!peer_is(m, VFM_PEER_VFMIG) && !t->return_path))
         return ret;
     t->loading->initial_announced = true;
-    if (acknowledges_once(m) && any_is_expecting(m))
+    if (acknowledges_once(m, m->target.machine) && any_is_expecting(m))
         return 0;
     return target_say(m, &t->said, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);
 }

@@ -19,6 +19,7 @@ from vfmig_programs import Device, receive, vfmig
 
 STOPPED = "STOP", "STOP_COPY"
 DATA = EOS[:-1] + b"\x04"
+INIT = EOS[:-1] + b"\x05"
 GOLDEN = Path(__file__).parent.parent / "data" / "golden"
 RETURN_PATH = b"\x08\x00\x01\x00\x00" + b"\x08\x00\x02\x00\x04\x00\x00\x00\x01"
 
@@ -105,6 +106,38 @@ def test_one_that_was_told_to_acknowledges_unasked(tmp_path):
         run, _ = send(tmp_path, device.word,
                       (message(SWITCHOVER_ACK) + GOOD[0], GOOD[1]))
     run.ok()
+
+
+ACK = message(SWITCHOVER_ACK)
+
+
+@pytest.mark.parametrize("machine, answers", [
+    ("pc-q35-10.0", ACK), ("pc-q35-11.0", ACK), ("pc-q35-11.1", b"")])
+def test_initial_data_is_announced_and_waited_for(machine, answers, tmp_path):
+    """Machine types before 11.1 may acknowledge before they are told."""
+    with Device(tmp_path) as device:
+        run, data = send(tmp_path, device.word, (GOOD[0] + answers, GOOD[1]),
+                         "--machine", machine, "--switchover-ack",
+                         *([] if answers else ["--pre-copy-timeout", "200ms"]))
+        assert device.state() == ("STOP" if answers else "RUNNING")
+    run.exits(0 if answers else 1)
+    assert data.count(INIT) == 1
+
+
+def test_one_acknowledgement_too_many_is_refused(tmp_path):
+    with Device(tmp_path) as device:
+        run, _ = send(tmp_path, device.word, (GOOD[0] + ACK + ACK, GOOD[1]),
+                      "--machine", "pc-q35-10.0", "--switchover-ack")
+        assert device.state() == "RUNNING"
+    assert "once too often" in run.exits(1).error()
+
+
+@pytest.mark.parametrize("words", [
+    ["--peer", "qemu", "--rest", "x"], ["--peer", "vfmig"]])
+def test_acknowledgements_are_a_qemus(words, tmp_path):
+    run = vfmig("send", "-d", "vfio-user:/nowhere", "--switchover-ack", *words,
+                f"unix:{tmp_path}/there")
+    assert "--switchover-ack is for" in run.exits(2).error()
 
 
 def test_a_qemu_that_could_not_load_it_gives_it_back(tmp_path):

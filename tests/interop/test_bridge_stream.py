@@ -132,7 +132,9 @@ GIVEN = [
     (STOP_COPY, ("return-path",), "", "STOP_COPY alone"),
     (PRE_COPY, ("return-path",), "", "PRE_COPY"),
     (P2P, ("return-path",), "", "PRE_COPY, P2P"),
-    (P2P, ACK, "", "the target has switchover-ack"),
+    (P2P, ACK, "", "switchover-ack"),
+    (PRE_COPY, ACK, "", "switchover-ack, without P2P"),
+    (STOP_COPY, ACK, "", "switchover-ack, STOP_COPY alone"),
 ]
 
 
@@ -155,8 +157,9 @@ def test_a_device_arrives_in_a_machine(tmp_path, stack, words, capabilities,
         client.put64(driver.SCRATCH, SCRATCH)
     giver.set_state("RUNNING")
     target = waiting_machine(tmp_path, stack, words, capabilities, properties)
+    more = ["--switchover-ack"] if "switchover-ack" in capabilities else []
     run = vfmig("send", "-d", f"{giver.word},id={NAME}", "--peer", "qemu",
-                "--machine", MACHINE, "--json", target.uri)
+                "--machine", MACHINE, "--json", *more, target.uri)
     run.ok()
     target.qemu.migration_status("completed")
     arrived(giver.report(), target.devices[0].report(), "RESUMING")
