@@ -237,22 +237,19 @@ struct vfm_migration_options {
     bool return_path;
 
     /* VFM_PEER_VFMIG: how many channels there are to be beside this one, at
-     * most VFM_CHANNELS_MAX.  What is left of the devices' state when they have
-     * stopped goes over them, next to what is left of the memory, which goes
-     * over this one.  Both sides get what the one that wants fewer wants, and
-     * a warning tells a source that wants more; a peer that does not know of
-     * them is one that wants none.  One that is lost ends the migration as the
-     * loss of this one would.  Default 0. */
+     * most VFM_CHANNELS_MAX, for what is left of the devices' state when they
+     * have stopped.  Both sides get what the one that wants fewer wants, none
+     * of a peer that does not know of them; a source that wants more is warned.
+     * One that is lost ends the migration as this one would.  Default 0. */
     uint32_t channels;
 
-    /* Target with channels: where it listens for them.  Stays the caller's, and
-     * must outlive the migration.  A connection that does not know a number
-     * that only the two sides know is turned away, with a warning. */
+    /* Target with channels: where it listens for them; stays the caller's, and
+     * must outlive the migration.  Strangers are turned away, with a warning.
+     */
     struct vfm_listener *listener;
 
     /* With channels: the bytes that may be taken for what is under way on all
-     * of them together, at least 64 KiB for each.  None takes more than 1 MiB,
-     * whatever this is.  Default 16 MiB. */
+     * of them together, at least 64 KiB for each.  Default 16 MiB. */
     uint64_t memory_max;
 
     /* Source, with return_path: the VM stops only when the QEMU has loaded the

@@ -121,7 +121,7 @@ struct source {
 
     int64_t asked_at; /* the hello, then `yours`, was put */
     struct offset clock;
-    bool told; /* the target has said what it did when */
+    bool told;                 /* the target has said what it did when */
     uint64_t there_ns[CAUSES]; /* as it says */
 
     bool switching;  /* it was decided to stop the devices */

@@ -20,6 +20,8 @@
 #include "fixture.h"
 
 /* Time enough to fail in. */
+/* More than any listener lets wait. */
+#define MANY     256
 #define SHORT_MS 50
 
 static struct vfm_listener *listen_at(const char *uri, uint32_t timeout_ms)
@@ -220,13 +222,13 @@ static void a_full_backlog_is_waited_for(void **state)
     const char *uri = uri_of("unix:", "sock");
     struct vfm_listener *lis = listen_at(uri, LIMIT_MS);
     struct vfm_channel_options opts = options(SHORT_MS);
-    struct vfm_channel *ch[64];
+    struct vfm_channel *ch[MANY];
     struct vfm_error err;
     int n = 0;
 
     (void)state;
     while (vfm_channel_connect(uri, &opts, &ch[n], &err) == 0)
-        assert_true(++n < 64);
+        assert_true(++n < MANY);
     assert_int_equal(err.code, -ETIMEDOUT);
     while (n > 0)
         vfm_channel_close(ch[--n]);

@@ -16,9 +16,9 @@
 
 /* One of these must be in a sentence, so that one knows whom it is about. */
 static const char *const whom[] = {
-    "src",       "dst",    "dev0",   "dev1",         "dev2",
-    "to-target", "source", "target", "machine",      "to-source",
-    "migration", "channel", "ram",    "cpu",    "VM is paused",
+    "src",       "dst",     "dev0",   "dev1",    "dev2",
+    "to-target", "source",  "target", "machine", "to-source",
+    "migration", "channel", "ram",    "cpu",     "VM is paused",
 };
 
 static const char *outcome_name(enum vfm_outcome outcome)
