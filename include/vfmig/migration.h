@@ -238,23 +238,20 @@ struct vfm_migration_options {
 
     /* VFM_PEER_VFMIG: how many channels there are to be beside this one, at
      * most VFM_CHANNELS_MAX, for what is left of the devices' state when they
-     * have stopped.  Both sides get what the one that wants fewer wants, none
-     * of a peer that does not know of them; a source that wants more is warned.
-     * One that is lost ends the migration as this one would.  Default 0. */
+     * have stopped.  Both sides get the smaller number, 0 if a peer does not
+     * know of them.  The loss of one is as that of this one.  Default 0. */
     uint32_t channels;
 
-    /* Target with channels: where it listens for them; stays the caller's, and
-     * must outlive the migration.  Strangers are turned away, with a warning.
-     */
+    /* Target with channels: where it listens for them; the caller's.  Strangers
+     * are turned away, with a warning. */
     struct vfm_listener *listener;
 
     /* With channels: the bytes that may be taken for what is under way on all
      * of them together, at least 64 KiB for each.  Default 16 MiB. */
     uint64_t memory_max;
 
-    /* Source, with return_path: the VM stops only when the QEMU has loaded the
-     * initial data of each device that has such, and acknowledged it.  QEMU has
-     * to have its capability of this name, and refuses the stream else. */
+    /* Source, with return_path: the VM stops when the QEMU has acknowledged the
+     * initial data of all devices.  It refuses if its own is not set. */
     bool switchover_ack;
 };
 

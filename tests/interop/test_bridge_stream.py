@@ -59,9 +59,10 @@ def source_machine(folder, stack, words, capabilities, properties=""):
     return source
 
 
-def take(folder, stack, source, *words, channels=0):
+def take(folder, stack, source, *words, features=(), channels=0):
     """The device leaves its machine; who has it now, and the command."""
-    taker = stack.enter_context(Emulated(folder, "taker", *BUSY))
+    taker = stack.enter_context(
+        Emulated(folder, "taker", *BUSY, *features))
     if channels:
         words += ("--channels", channels)
     with receive("-q", "-d", f"{taker.word},id={NAME}", "--peer", "qemu",
@@ -99,7 +100,9 @@ def check_registers(device, old):
 def test_a_device_leaves_its_machine(tmp_path, stack, note, words,
                                      capabilities, properties):
     source = source_machine(tmp_path, stack, words, capabilities, properties)
-    taker = take(tmp_path, stack, source,
+    # With ACK a QEMU waits for what a device with PRE_COPY has to say: both have
+    # it, or none.
+    taker = take(tmp_path, stack, source, features=words,
                  channels=CHANNELS if "multifd" in capabilities else 0)
     arrived(source.devices[0].report(), taker.report(), "STOP")
     check_registers(taker, source.drivers[0])
