@@ -150,7 +150,7 @@ static int measure_link(struct run *run, unsigned int round,
 {
     struct bench_trial trial = { 0 };
     bool is_last = round + 1 == run->opts->rounds;
-    struct vfm_channel *ch;
+    struct vfm_channel *ch = NULL;
     int ret = reopen(run, err);
 
     trial.dev = run->dev;

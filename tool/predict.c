@@ -180,7 +180,7 @@ static int predict(const struct predict_options *opts, char **names,
         .devices = opts->devices,
     };
     unsigned int n = opts->devices * (unsigned int)count;
-    struct prediction p;
+    struct prediction p = { 0 };
     int ret = 0;
 
     for (size_t i = 0; ret == 0 && i < count; i++)
