@@ -97,6 +97,14 @@ static void a_vm_without_devices_moves(void **state)
     end();
 }
 
+/* Less than what the clock is looked at for.  Instruments make all of it slower
+ * than that: what is judged is the program without them. */
+#ifdef __SANITIZE_ADDRESS__
+#define AT_ONCE_NS (400 * NS_PER_MS)
+#else
+#define AT_ONCE_NS (45 * NS_PER_MS)
+#endif
+
 /* When a round is over the trackers are asked, and not when somebody looks at
  * the clock for another reason.  One of many is not disturbed by whatever
  * else this machine does. */
@@ -105,7 +113,7 @@ static void a_round_that_is_over_waits_for_nothing(void **state)
     int64_t fastest = INT64_MAX;
 
     (void)state;
-    for (int i = 0; i < 100 && fastest > 45 * NS_PER_MS; i++) {
+    for (int i = 0; i < 100 && fastest > AT_ONCE_NS; i++) {
         int64_t began_at;
 
         begin(PAIR_ALL, 0);
@@ -114,7 +122,7 @@ static void a_round_that_is_over_waits_for_nothing(void **state)
         fastest = clock_min(fastest, clock_now() - began_at);
         end();
     }
-    assert_true(fastest <= 45 * NS_PER_MS);
+    assert_true(fastest <= AT_ONCE_NS);
 }
 
 /* DMA that is under way when a device is stopped. */
