@@ -6,6 +6,7 @@
  * the library knows of is its spans, the other side's too.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -330,8 +331,9 @@ static void name_processes(struct trace *trace, const char *who, bool there)
     if (!there)
         return;
     trace->pid = THERE;
-    snprintf(name, sizeof(name), "the other side, by our clock +- %llu us",
-             (unsigned long long)(trace->clock.error_ns / 1000 + 1));
+    snprintf(name, sizeof(name),
+             "the other side, by our clock +- %" PRIu64 " us",
+             trace->clock.error_ns / 1000 + 1);
     name_rows(trace, name);
 }
 
