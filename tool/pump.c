@@ -64,9 +64,11 @@ static int add_channel(struct pump *p, struct guest *guest,
     char *name = NULL;
     int ret = 0;
 
-    if (ch == NULL)
-        return error_set(err, -ENOMEM, "%s: out of memory",
-                         vfm_channel_name(guest->channel));
+    if (ch == NULL) {
+        error_set(err, -ENOMEM, "%s: out of memory",
+                  vfm_channel_name(guest->channel));
+        return -ENOMEM;
+    }
     p->channels[p->num_channels] = ch;
     if (p->rest != NULL &&
         asprintf(&name, "%s.channel-%u", p->rest, p->num_channels) < 0)

@@ -146,7 +146,7 @@ static int read_first(const struct stranger *s, struct vfm_multifd_event *ev,
 static int listen_to(struct vfm_migration *m, unsigned int i,
                      struct vfm_error *err)
 {
-    struct vfm_multifd_event ev;
+    struct vfm_multifd_event ev = { 0 };
     struct vfm_error why = { 0 };
     int ret = read_first(&m->lanes.strangers[i], &ev, &why);
 
