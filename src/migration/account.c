@@ -163,6 +163,7 @@ void note_stage(struct vfm_migration *m)
     uint64_t bytes = is_source(m) ? vfm_channel_bytes_sent(m->channel)
                                   : vfm_channel_bytes_received(m->channel);
 
+    bytes += lanes_bytes(m);
     end_wait(m);
     for (unsigned int i = 0; i < m->num_members; i++) {
         const struct span *data = m->members[i]->data;

@@ -126,9 +126,11 @@ static int lane_failed(struct vfm_migration *m, const struct lane *lane,
 int lane_flush(struct vfm_migration *m, struct lane *lane,
                struct vfm_error *err)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
     size_t before = lane->outbox.sent;
     int ret = outbox_send(&lane->outbox, lane->channel, err);
 
+    spend(m, cause);
     if (lane->outbox.sent != before || ret == 0)
         m->lanes_taken_at = clock_now();
     if (ret == -EAGAIN)
@@ -138,8 +140,10 @@ int lane_flush(struct vfm_migration *m, struct lane *lane,
 
 int lane_fill(struct vfm_migration *m, struct lane *lane, struct vfm_error *err)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
     ssize_t n = inbox_fill(&lane->inbox, lane->channel, err);
 
+    spend(m, cause);
     if (n > 0) {
         m->heard_at = clock_now();
         return 0;

@@ -101,11 +101,13 @@ static void keep_rest(struct lane *lane)
 static int send_data(struct vfm_migration *m, struct member *member,
                      struct lane *lane, struct vfm_error *err)
 {
+    enum vfm_cause cause = spend_for(m, VFM_CAUSE_DEVICE, member);
     const void *data;
     ssize_t n = device_peek(member->dev, &data, err);
     size_t len;
     int ret;
 
+    spend(m, cause);
     if (n <= 0)
         return wish_data(m, (int)n);
     len = (size_t)n < lane->size ? (size_t)n : lane->size;
@@ -118,8 +120,10 @@ static int send_data(struct vfm_migration *m, struct member *member,
         return ret;
     if (ret == -EAGAIN)
         keep_rest(lane);
-    member_note_data(member, data, len, true);
+    note_data(m, member, data, len, true);
+    spend_for(m, VFM_CAUSE_DEVICE, member);
     device_consume(member->dev, len);
+    spend(m, cause);
     return 1;
 }
 
@@ -185,12 +189,15 @@ static int send_packet(struct vfm_migration *m, struct member *member,
 /* Devices read ahead while the channels are full. */
 static void prefetch(struct vfm_migration *m)
 {
+    enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
+
     for (unsigned int i = 0; i < m->num_members; i++) {
         const void *data;
 
         if (!m->members[i]->data_ended)
             device_peek(m->members[i]->dev, &data, NULL);
     }
+    spend(m, cause);
 }
 
 /* A packet of the next device that has one.  1 if there was one. */

@@ -99,11 +99,13 @@ static int write_data(struct vfm_migration *m, struct lane *lane,
 
     while (lane->used < ev->len) {
         const char *data = (const char *)ev->data + lane->used;
+        enum vfm_cause cause = spend_for(m, VFM_CAUSE_DEVICE, member);
         ssize_t n = device_write(member->dev, data, ev->len - lane->used, err);
 
+        spend(m, cause);
         if (n < 0)
             return wish_data(m, (int)n);
-        member_note_data(member, data, (size_t)n, true);
+        note_data(m, member, data, (size_t)n, true);
         lane->used += (size_t)n;
         m->target.loaded_bytes += (uint64_t)n;
     }

@@ -13,6 +13,9 @@ CAUSES = {"self", "vm", "device", "link", "peer", "policy", "digest", "loop"}
 
 HERE, THERE = 1, 2
 
+# All of the state is left when the device has stopped.
+STOP_COPY = ("--features", "stop-copy,p2p,data-size")
+
 
 def spans(path, side=HERE):
     """The spans of one side by row."""
@@ -37,8 +40,10 @@ def end(span):
     return span["ts"] + span["dur"]
 
 
-def move(tmp_path, *words, there=(), size="1M", count=1, send=()):
+def move(tmp_path, *words, there=(), size="1M", count=1, send=(),
+         channels=0):
     """Moves devices, with a timeline of each side."""
+    both = ("--channels", channels) if channels else ()
     with ExitStack() as stack:
         def devices(side, more):
             """Starts those of a side; what the tool is told of them."""
@@ -50,9 +55,9 @@ def move(tmp_path, *words, there=(), size="1M", count=1, send=()):
         here = list(devices("a", words))
         receiving = stack.enter_context(receive(
             *devices("b", there), "--json", "--timeline",
-            tmp_path / "there.json", f"unix:{tmp_path}/move"))
+            tmp_path / "there.json", *both, f"unix:{tmp_path}/move"))
         sent = vfmig("send", *here, "--json", "--timeline",
-                     tmp_path / "here.json", *send,
+                     tmp_path / "here.json", *send, *both,
                      receiving.uri).ok().json()
         received = receiving.finish().ok().json()
     return sent, received
@@ -75,6 +80,8 @@ def test_the_causes_are_all_of_the_time(tmp_path):
     pytest.param({"there": ("--delay", "RESUMING>STOP:50")},
                  id="slow target"),
     pytest.param({"count": 4}, id="several devices"),
+    pytest.param({"size": "100M", "channels": 2, "words": STOP_COPY},
+                 id="several channels"),
 ])
 def test_the_downtime_has_names(tmp_path, how):
     """All of it is told to the nanosecond, and at most a twentieth without
@@ -167,8 +174,10 @@ def test_the_clocks_are_compared_to_less_than_a_round_trip(tmp_path):
         assert abs(a["ts"] - b["ts"]) < error + 1000
 
 
-def test_every_device_has_its_bytes_and_arcs(tmp_path):
-    sent, _ = move(tmp_path, count=2)
+@pytest.mark.parametrize("channels", [0, 2])
+def test_every_device_has_its_bytes_and_arcs(tmp_path, channels):
+    words = STOP_COPY if channels else ()
+    sent, _ = move(tmp_path, *words, count=2, channels=channels)
     for side in HERE, THERE:
         rows = spans(tmp_path / "here.json", side)
         for device in sent["devices"]:
