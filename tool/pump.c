@@ -351,8 +351,8 @@ static int run_back(struct pump *p)
         n = vfm_channel_send(p->main.from, &iov, 1, &err);
         if (n == -EAGAIN)
             return 0;
-        /* A file or a pipe asks and does not listen: nobody waits there. */
-        if (n < 0 && n != -EBADF)
+        /* Behind a file or a pipe nobody waits for an answer. */
+        if (n < 0 && vfm_channel_is_duplex(p->main.from))
             lose_answer(p, &err);
         p->back_at = n < 0 ? p->back_len : p->back_at + (size_t)n;
     }
