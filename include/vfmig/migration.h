@@ -251,7 +251,7 @@ struct vfm_migration_options {
     uint64_t memory_max;
 
     /* Source, with return_path: the VM stops when the QEMU has acknowledged the
-     * initial data of all devices.  It refuses if its own is not set. */
+     * initial data of all devices; one without that capability refuses. */
     bool switchover_ack;
 };
 
