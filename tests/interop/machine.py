@@ -3,10 +3,11 @@
 """Machines with emulated devices, over the bridge: what the tests of it move."""
 import json
 import signal
+import time
 
 import driver
 import qemu
-from vfmig_programs import Device
+from vfmig_programs import DEADLINE, Device
 
 RING = 16 << 20
 RING_PAGES = 256
@@ -39,6 +40,14 @@ class Emulated(Device):
         self.reports += 1
         self.out.wait_for_count("reported\n", self.reports)
         return json.loads(self.report_path.read_text())
+
+    def report_in(self, state):
+        """Its report once it is there: QEMU tells of a migration's end before
+        its devices have left STOP_COPY."""
+        end = time.monotonic() + DEADLINE
+        while (report := self.report())["state"] != state:
+            assert time.monotonic() < end, f"not in {state}: {report}"
+        return report
 
 
 class Machine:
@@ -85,7 +94,7 @@ class Machine:
             after = self.devices[n].report()
             assert after["loads_accepted"] == 1, after
             assert after["counter"] > before["counter"]
-            assert other.devices[n].report()["state"] == "STOP"
+            other.devices[n].report_in("STOP")
 
 
 def same_memory(a, b):

@@ -29,7 +29,8 @@ def run_testpmd(folder, device):
                  env={**os.environ, "RUNTIME_DIRECTORY": str(folder),
                       "XDG_RUNTIME_DIR": str(folder)}) as run:
         run.finish()
-    assert run.code == 0 and "Bye..." in run.stdout, run.stdout
+    assert run.code == 0 and "Bye..." in run.stdout, \
+        run.stdout + run.stderr
     return run.stdout + run.stderr
 
 

@@ -104,7 +104,7 @@ def test_a_device_leaves_its_machine(tmp_path, stack, note, words,
     # it, or none.
     taker = take(tmp_path, stack, source, features=words,
                  channels=CHANNELS if "multifd" in capabilities else 0)
-    arrived(source.devices[0].report(), taker.report(), "STOP")
+    arrived(source.devices[0].report_in("STOP"), taker.report(), "STOP")
     check_registers(taker, source.drivers[0])
     facts = vfmig("inspect", "--json", tmp_path / "rest").ok().json()
     assert facts["machine"] == MACHINE
