@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -96,8 +97,8 @@ int predict_parse(const char *text, size_t len, struct predict_file *file,
 /* Returns the length, or a negative errno value. */
 static ssize_t read_all(const char *name, char *buf, struct vfm_error *err)
 {
-    int fd = strcmp(name, "-") == 0 ? dup(STDIN_FILENO)
-                                    : open(name, O_RDONLY | O_CLOEXEC);
+    bool is_stdin = strcmp(name, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
     ssize_t len = 0;
     ssize_t n = fd < 0 ? -1 : 1;
 
@@ -110,7 +111,7 @@ static ssize_t read_all(const char *name, char *buf, struct vfm_error *err)
     }
     if (n < 0)
         len = error_set(err, -errno, "cannot read it: %s", strerror(errno));
-    if (fd >= 0)
+    if (fd >= 0 && !is_stdin)
         close(fd);
     return len <= PREDICT_FILE_MAX
                ? len

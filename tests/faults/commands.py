@@ -190,8 +190,8 @@ class Check(OfOne):
 
     def tools(self, plan):
         self.victim = Tool("check", "--json", "-d", self.here[0].word,
-                           "--only", "load-save-again", "--only",
-                           "reset-in-RESUMING", "--only", "arc-RUNNING-STOP",
+                           "--only", "load-then-save-again", "--only",
+                           "reset-in-RESUMING", "--only", "state-RUNNING-to-STOP",
                            plan=plan, log=self.log).finish()
 
     def owners(self, v, code):
@@ -202,6 +202,46 @@ class Check(OfOne):
             v.must(whole(self.victim.out, ("checks",)), "half a report")
 
 
+class Bench(OfOne):
+    """Of a device, there and back: it says the figures, or an error and none, and
+    the device runs on."""
+
+    name = "bench"
+
+    def tools(self, plan):
+        self.victim = Tool("bench", "--json", "-d", self.here[0].word,
+                           "--rounds", "1", plan=plan, log=self.log).finish()
+
+    def owners(self, v, code):
+        v.outcome = {0: "measured", 1: "refused", 3: "lost"}.get(code)
+        v.must(v.outcome is not None, f"exit {code}")
+        if code == 3:
+            self.lost_here(v)
+        else:
+            self.runs_on_here(v)
+        if code == 0:
+            v.must(whole(self.victim.out, ("vfmig_bench", "save")),
+                   "half the figures")
+
+
+class Predict(Command):
+    """From what a bench of that device has said."""
+
+    name = "predict"
+
+    def prepare_files(self):
+        self.figures = self.streams / "figures"
+        side = self.side("measured", 3, "stop-copy,pre-copy,p2p")
+        assert Tool("bench", "-d", side.word, "-o",
+                    self.figures).finish().code == 0
+        side.stop()
+        self.sides.remove(side)
+
+    def words(self):
+        return ["predict", "--json", "--devices", "4", self.figures]
+
+
 COMMANDS = {c.name: c for c in (
     List, KernelList, Inspect, InspectQemu, InspectExtract, InspectMultifd,
-    Compare, CompareDiffers, Splice, SpliceQemu, Check)}
+    Compare, CompareDiffers, Splice, SpliceQemu, Check,
+    Bench, Predict)}

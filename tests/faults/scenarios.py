@@ -148,6 +148,12 @@ class OfOne(Scenario):
 
     other = None
 
+    def lost_here(self, v):
+        """Some device was reset, or is wherever it was left."""
+        err = self.victim.err
+        v.must("was reset" in err or "could not be brought back" in err,
+               "does not say what became of the device")
+
 
 class Probe(OfOne):
     name = "probe"
@@ -240,12 +246,6 @@ class Save(OfOne):
         for t in self.there:
             self.looks[id(t)] = t.look()
         self.moved(v)
-
-    def lost_here(self, v):
-        """Some device was reset, or is wherever it was left."""
-        err = self.victim.err
-        v.must("was reset" in err or "could not be brought back" in err,
-               "does not say what became of the device")
 
 
 class SaveStopCopy(Save):
