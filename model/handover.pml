@@ -25,7 +25,7 @@ mtype:unwind = {
 };
 mtype:outcome = { is_pending, is_done, is_failed, is_lost, is_handed_over };
 mtype:message = {
-    SWITCHOVER_ACK, PROGRESS, LOADED, YOURS, RUNNING, RETURNED, FAILED
+    READY, SWITCHOVER_ACK, PROGRESS, LOADED, YOURS, RUNNING, RETURNED, FAILED
 };
 
 /* What else is on the wire: the hello, its answers, the stream in two parts. */
@@ -55,7 +55,7 @@ mtype:unwind s_unwind = unwind_none, t_unwind = unwind_none;
 mtype:outcome s_outcome = is_pending, t_outcome = is_pending;
 mtype:device s_dev = runs, t_dev = blank;
 
-bool s_asked;             /* the hello was sent */
+bool s_asked;             /* the hello was sent, or the stream begun */
 bool s_given, t_ours;     /* as in struct source and struct target */
 bool s_loaded, s_running; /* LOADED, RUNNING was heard */
 bool s_at_peer, t_at_peer; /* failed_at_peer */
@@ -282,16 +282,20 @@ active proctype source()
     :: atomic { S(hello) && !s_asked -> ARC(s_hello_asks);
                 s_asked = true; say_up(HELLO) }
     :: atomic { S(hello) && s_hears(ACCEPT) -> ARC(s_hello_accepted);
-                down?ACCEPT; s_enter(at_setup) }
+                down?ACCEPT; s_asked = false; s_enter(at_setup) }
     :: atomic { S(hello) && s_hears(REFUSE) -> ARC(s_hello_refused);
                 down?REFUSE; s_fail(false) }
     S_CANCELLED(hello) S_LATE(hello) S_KILLED(hello)
     :: atomic { S(hello) && s_hears_end -> ARC(s_hello_gone);
                 forget(down); s_fail(true) }
 
-    :: atomic { S(setup) && may_say_up -> ARC(s_setup_streams);
-                say_up(STREAM); s_enter(at_pre_copy) }
-    S_CANCELLED(setup) S_GONE(setup) S_DEVICE(setup) S_KILLED(setup)
+    :: atomic { S(setup) && !s_asked && may_say_up -> ARC(s_setup_streams);
+                say_up(STREAM); s_asked = true; s_set_late(false) }
+    :: atomic { S(setup) && s_asked && s_hears(READY) ->
+                ARC(s_setup_hears_ready);
+                down?READY; s_asked = false; s_enter(at_pre_copy) }
+    S_CANCELLED(setup) S_GONE(setup) S_LATE(setup) S_DEVICE(setup)
+    S_KILLED(setup)
 
     :: atomic { S(pre_copy) && s_hears(SWITCHOVER_ACK) ->
                 ARC(s_pre_copy_acknowledged);
@@ -384,7 +388,8 @@ active proctype source()
                 ARC(s_listen_late); s_unwind = unwind_recover }
     /* What no source expects there, LOADED or an acknowledgement for one. */
     :: atomic { SU(listen) && s_at_peer &&
-                (s_hears(SWITCHOVER_ACK) || s_hears(LOADED)) ->
+                (s_hears(READY) || s_hears(SWITCHOVER_ACK) ||
+                 s_hears(LOADED)) ->
                 down?_; s_unwind = unwind_recover }
 
     :: atomic { SU(recover) && s_given -> ARC(s_recover_handed_over);
@@ -461,8 +466,8 @@ active proctype target()
                 up?HELLO; say_down(REFUSE); t_fail(false) }
     T_CANCELLED(hello) T_GONE(hello) T_LATE(hello) T_KILLED(hello)
 
-    :: atomic { T(setup) -> ARC(t_setup_resumes);
-                t_dev = stopped; t_enter(at_pre_copy) }
+    :: atomic { T(setup) && may_say_down -> ARC(t_setup_resumes);
+                t_dev = stopped; say_down(READY); t_enter(at_pre_copy) }
     T_CANCELLED(setup) T_DEVICE(setup) T_KILLED(setup)
 
     :: atomic { T(pre_copy) && t_hears(STREAM) && may_say_down ->
@@ -585,8 +590,8 @@ active proctype progress()
     od
 }
 
-#define s_waits (S(hello) || S(pre_copy) || S(complete) || S(loaded) ||       \
-                 S(yours) || S(start) || SU(listen) || SU(tell))
+#define s_waits (S(hello) || S(setup) || S(pre_copy) || S(complete) ||        \
+                 S(loaded) || S(yours) || S(start) || SU(listen) || SU(tell))
 #define t_waits (T(hello) || T(pre_copy) || T(complete) || T(loaded) ||       \
                  T(yours) || T(start) || TU(tell) || TU(listen) || TU(linger))
 

@@ -202,6 +202,7 @@ int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
     text_put(&t, ",\"running\":%s", m->paused ? "false" : "true");
     if (m->source.asked_at > 0)
         text_put(&t, ",\"clock\":%" PRId64, m->source.asked_at);
+    text_put(&t, ",\"ready\":true");
     if (m->options.channels > 0)
         put_channels(m, &t);
     return end_frame(&t, frame, len, err);
@@ -217,6 +218,8 @@ int hello_build_answer(const struct vfm_migration *m, const char *refusal,
              refusal == NULL ? "true" : "false", VFMIG_VERSION);
     if (refusal == NULL && m->lanes.count > 0)
         text_put(&t, ",\"channels\":%u", m->lanes.count);
+    if (refusal == NULL && m->target.tells_ready)
+        text_put(&t, ",\"ready\":true");
     if (refusal != NULL) {
         text_put(&t, ",\"reason\":");
         text_put_json(&t, refusal);
@@ -538,6 +541,7 @@ int hello_check(struct vfm_migration *m, const char *json, size_t len,
     if (ret == 0)
         ret = check_channels(m, hello, err);
     m->target.source_running = get_true(hello, "running");
+    m->target.tells_ready = get_true(hello, "ready");
     m->target.asked = json_get(hello, "clock", JSON_INTEGER) != NULL;
     json_free(hello);
     return ret;
@@ -570,6 +574,7 @@ int hello_check_answer(struct vfm_migration *m, const char *json, size_t len,
                       vfm_channel_name(m->channel), get_text(answer, "reason"));
     take_clock(m, answer);
     m->lanes.count = get_count(answer, "channels", m->options.channels);
+    m->source.ready = !get_true(answer, "ready");
     json_free(answer);
     return ret;
 }

@@ -33,6 +33,7 @@ enum message_type {
     MESSAGE_FAILED = 0x8006,   /* either: it is over; why */
     MESSAGE_SPANS = 0x8007,    /* target: what it did when; span.h */
     MESSAGE_SPENT = 0x8008,    /* target: u64 ns by cause; no more of these */
+    MESSAGE_READY = 0x8009,    /* target: its devices are in RESUMING */
 };
 
 struct message {

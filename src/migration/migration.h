@@ -102,6 +102,7 @@ struct source_ram {
 /* What only a source has. */
 struct source {
     bool given;   /* a byte of `yours` may have left: not ours any more */
+    bool ready;   /* the target said so, or says no such thing */
     bool loaded;  /* the target said so */
     bool running; /* the target said so */
 
@@ -120,6 +121,7 @@ struct source {
     char *text;            /* the hello, then the vmdescription: being sent */
 
     int64_t asked_at; /* the hello, then `yours`, was put */
+    int64_t announced_at; /* the devices, all of them; 0: not yet */
     struct offset clock;
     bool told;                 /* the target has said what it did when */
     uint64_t there_ns[CAUSES]; /* as it says */
@@ -170,6 +172,7 @@ struct target {
     unsigned int turn; /* the device whose configuration is next; then: the
                         * span that the source is told next */
     bool asked;        /* it wants to be told */
+    bool tells_ready;  /* the source waits for that */
     int64_t heard_at;  /* its hello, then `yours` */
     uint64_t check_ns;
     struct vfm_error refusal; /* what the hello was answered with */

@@ -137,8 +137,21 @@ static int begin_ram(struct vfm_migration *m, struct vfm_error *err)
     return alive < 0 && alive != -EAGAIN ? alive : -EAGAIN;
 }
 
+/* What the target has to do before it can load is done while the VM runs. */
+static int await_ready(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (!peer_is(m, VFM_PEER_VFMIG) || m->source.ready)
+        return 0;
+    if (m->source.announced_at == 0)
+        m->source.announced_at = clock_now();
+    ret = source_keep_alive(m, err);
+    return ret < 0 ? ret : -EAGAIN;
+}
+
 /* Trackers first: what is read from then on is read again if it is written. */
-enum { BEGIN, TRACK, PREPARE, ANNOUNCE_RAM, ANNOUNCE };
+enum { BEGIN, TRACK, PREPARE, ANNOUNCE_RAM, ANNOUNCE, AWAIT_READY };
 
 static int setup_step(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -153,8 +166,10 @@ static int setup_step(struct vfm_migration *m, struct vfm_error *err)
     case ANNOUNCE_RAM:
         return announce_ram(m, err);
     case ANNOUNCE:
-    default:
         return announce_devices(m, err);
+    case AWAIT_READY:
+    default:
+        return await_ready(m, err);
     }
 }
 
@@ -162,7 +177,7 @@ int source_setup(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = source_listen(m, err);
 
-    while (ret == 0 && m->step <= ANNOUNCE) {
+    while (ret == 0 && m->step <= AWAIT_READY) {
         ret = setup_step(m, err);
         if (ret == 0)
             m->step++;

@@ -39,6 +39,15 @@ static int note_ack(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
+static int note_ready(struct vfm_migration *m, struct vfm_error *err)
+{
+    if (m->stage != VFM_STAGE_SETUP || m->source.ready)
+        return error_set(err, -EPROTO, "target: says ready in stage %s",
+                         vfm_stage_name(m->stage));
+    m->source.ready = true;
+    return 0;
+}
+
 static int note_loaded(struct vfm_migration *m, const struct message *msg,
                        struct vfm_error *err)
 {
@@ -177,6 +186,8 @@ static int take_message(struct vfm_migration *m, const struct message *msg,
         return note_progress(m, msg);
     case MESSAGE_SWITCHOVER_ACK:
         return note_ack(m, err);
+    case MESSAGE_READY:
+        return note_ready(m, err);
     case MESSAGE_LOADED:
         return note_loaded(m, msg, err);
     case MESSAGE_RUNNING:

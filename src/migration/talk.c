@@ -99,15 +99,19 @@ static int64_t stuck_until(const struct vfm_migration *m)
     return until;
 }
 
-/* When a target that only says that it is busy has had its time: the devices
- * are stopped while it is waited for. */
+/* When a target that only says that it is busy has had its time: while it is
+ * waited for the devices are stopped, or nothing is sent. */
 static int64_t answered_until(const struct vfm_migration *m)
 {
     bool asked = is_source(m) &&
                  (m->stage == VFM_STAGE_LOADED || m->stage == VFM_STAGE_START);
+    bool announced = is_source(m) && m->stage == VFM_STAGE_SETUP &&
+                     m->source.announced_at != 0;
 
-    return asked ? m->stage_began_at + STUCK_FACTOR * peer_timeout_ns(m)
-                 : CLOCK_NEVER;
+    if (!asked && !announced)
+        return CLOCK_NEVER;
+    return (asked ? m->stage_began_at : m->source.announced_at) +
+           STUCK_FACTOR * peer_timeout_ns(m);
 }
 
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)

@@ -156,7 +156,18 @@ static int clear_devices(struct vfm_migration *m, struct vfm_error *err)
     return busy;
 }
 
-enum { JOIN, JUDGE, CLEAR, PREPARE, LOAD };
+static int say_ready(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = m->target.tells_ready
+                  ? target_say(m, &m->target.said, MESSAGE_READY, NULL, 0, err)
+                  : 0;
+
+    if (ret == 0)
+        m->target.said = false;
+    return ret;
+}
+
+enum { JOIN, JUDGE, CLEAR, PREPARE, READY, LOAD };
 
 /* What is no stream, or not for us, costs no device its state: the beginning is
  * read before the devices are made ready. */
@@ -171,6 +182,8 @@ static int setup_step(struct vfm_migration *m, struct vfm_error *err)
         return clear_devices(m, err);
     case PREPARE:
         return members_move(m, want_resuming, NULL, err);
+    case READY:
+        return say_ready(m, err);
     case LOAD:
     default:
         return target_load(m, until_setup_is_over, err);

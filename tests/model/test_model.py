@@ -126,7 +126,7 @@ def test_the_same_side_says_them():
 
 def test_a_message_that_the_model_does_not_have_is_noticed():
     more = MESSAGE_H.replace("    MESSAGE_FAILED =",
-                             "    MESSAGE_NEW = 0x8009, /* target: new */\n"
+                             "    MESSAGE_NEW = 0x80ff, /* target: new */\n"
                              "    MESSAGE_FAILED =")
     assert more != MESSAGE_H
     assert messages_of_code(more) - in_model("message") == {"NEW"}

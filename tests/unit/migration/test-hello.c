@@ -92,7 +92,7 @@ static void a_hello_has_this_frame(void **state)
         "\"backend\":\"fake\",\"vendor\":22150,\"device\":19780,"
         "\"subsystem-vendor\":0,\"subsystem\":0,\"revision\":0,\"class\":0,"
         "\"config-size\":256,\"msix\":8}],\"version\":\"" VFMIG_VERSION
-        "\",\"machine\":\"vfmig\",\"running\":true}";
+        "\",\"machine\":\"vfmig\",\"running\":true,\"ready\":true}";
     char *frame;
     size_t len;
 
@@ -114,6 +114,7 @@ static void a_hello_of_the_same_device_is_accepted(void **state)
     assert_int_equal(hello_build(source, &frame, &len, &err), 0);
     assert_int_equal(hello_check(target, frame + 12, len - 12, &err), 0);
     assert_true(target->target.source_running);
+    assert_true(target->target.tells_ready);
     free(frame);
 }
 

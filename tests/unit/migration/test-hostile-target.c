@@ -31,6 +31,7 @@ static const struct pair_setup setup = { .migration = PAIR_ALL,
                                          .config_size = 256 };
 
 static const char yes[] = "{\"accept\": true, \"version\": \"9.9\"}";
+static const char yes_and_ready[] = "{\"accept\": true, \"ready\": true}";
 
 static void say(const void *what, size_t len)
 {
@@ -191,6 +192,7 @@ static void what_is_said_too_early_is_refused(void **state)
         const char *why;
     } messages[] = {
         { 0x8002, "12345678", -EPROTO, "target: says loaded in stage" },
+        { 0x8009, "", -EPROTO, "target: says ready in stage" },
         { 0x8004, "", -EPROTO, "runs devices that were not given" },
         { 0x8005, "no", -EREMOTEIO, "the target gave the devices back: no" },
         { 0x8006, "a\nb", -EREMOTEIO, "the target failed: a b" },
@@ -209,6 +211,58 @@ static void what_is_said_too_early_is_refused(void **state)
         finish();
         ends(VFM_OUTCOME_FAILED, messages[i].code, messages[i].why);
     }
+}
+
+/* One that says nothing, and one that is busy for ever. */
+static void a_target_that_is_never_ready_costs_nothing(void **state)
+{
+    static const uint8_t progress[16];
+    uint8_t bin[4096];
+
+    (void)state;
+    for (int talks = 0; talks < 2; talks++) {
+        begin();
+        say_hello(yes_and_ready);
+        while (side_step(&p.source, 1000)) {
+            while (recv(peer, bin, sizeof(bin), MSG_DONTWAIT) > 0)
+                continue;
+            if (talks && p.source.devices[0].state == VFM_STATE_PRE_COPY)
+                say_message(0x8001, progress, sizeof(progress));
+        }
+        finish();
+        assert_int_equal(p.source.vm_stops, 0);
+        ends(VFM_OUTCOME_FAILED, -ETIMEDOUT, "in stage setup");
+    }
+}
+
+static void no_device_stops_before_the_target_is_ready(void **state)
+{
+    (void)state;
+    begin();
+    say_hello(yes_and_ready);
+    while (p.source.devices[0].state != VFM_STATE_PRE_COPY)
+        assert_true(side_step(&p.source, 1000));
+    while (side_step(&p.source, 0))
+        continue;
+    assert_int_equal(vfm_migration_get_stage(p.source.m), VFM_STAGE_SETUP);
+    assert_int_equal(p.source.vm_stops, 0);
+    say_message(0x8009, "", 0);
+    follow_until(VFM_STAGE_LOADED);
+    assert_int_equal(vfm_migration_get_stage(p.source.m), VFM_STAGE_LOADED);
+    hang_up();
+    finish();
+    ends(VFM_OUTCOME_FAILED, -ECONNRESET, "the target hung up");
+}
+
+static void ready_is_said_once(void **state)
+{
+    (void)state;
+    begin();
+    say_hello(yes_and_ready);
+    say_message(0x8009, "", 0);
+    say_message(0x8009, "", 0);
+    finish();
+    ends(VFM_OUTCOME_FAILED, -EPROTO, "target: says ready in stage setup");
 }
 
 static void a_message_that_is_too_long_is_refused(void **state)
@@ -486,6 +540,9 @@ int main(void)
         cmocka_unit_test(an_answer_that_is_no_hello_is_refused),
         cmocka_unit_test(bytes_that_are_no_hello_are_refused),
         cmocka_unit_test(what_is_said_too_early_is_refused),
+        cmocka_unit_test(a_target_that_is_never_ready_costs_nothing),
+        cmocka_unit_test(no_device_stops_before_the_target_is_ready),
+        cmocka_unit_test(ready_is_said_once),
         cmocka_unit_test(a_message_that_is_too_long_is_refused),
         cmocka_unit_test(an_acknowledgement_too_many_is_refused),
         cmocka_unit_test(progress_beyond_belief_is_no_harm),
