@@ -144,9 +144,22 @@ class DeviceSave(Server, Save):
 class DeviceLoad(Server, Load):
     name, fails_in = "device-load", "there0"
 
+    def could_not_be_reset(self, v):
+        """It may run: that it does is what it could not answer."""
+        v.must("could not be brought back" in self.victim.err,
+               "does not say what became of the device")
+
 
 class DeviceSend(Server, Move):
     name, fails = "device-send", "send"
+
+    def source(self, v, code):
+        """Once it is at the other side nobody needs it to leave STOP_COPY."""
+        if code == 0:
+            self.is_stopped_here(v, ("STOP", "STOP_COPY"))
+            self.moved(v)
+        else:
+            super().source(v, code)
 
     def done_without_it(self, v):
         self.moved(v)
