@@ -91,6 +91,8 @@ check: packages-check
 	ninja -C $(BUILD) -j $(JOBS)
 	$(call test,$(BUILD))
 
+# FULL=1: every row of the integration tests, not every third.
+sanitize: export VFMIG_FULL = $(FULL)
 sanitize: packages-check
 	$(call setup,$(BUILD)-sanitize,gcc,$(SANITIZE))
 	ninja -C $(BUILD)-sanitize -j $(JOBS)
