@@ -8,13 +8,15 @@
 
 #include "check/groups.h"
 
+/* Resets first: a device that no reset brings back ends all that comes after, and
+ * there it is told why. */
 const struct check_group check_groups[] = {
+    { "resets", "a reset in every state", checks_resets },
     { "features", "what the device says that it can do", checks_features },
     { "states", "every pair of states", checks_states },
     { "loads", "states that are loaded, and what the device is then",
       checks_loads },
     { "refusals", "states that are none", checks_refusals },
-    { "resets", "a reset in every state", checks_resets },
     { "registers", "what a driver of the device finds in it",
       checks_registers },
     { "dma", "who is quiet, and goes on", checks_dma },

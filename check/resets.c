@@ -74,6 +74,20 @@ static int run_reset(struct run *r, const void *arg)
     return reset(r, state);
 }
 
+/* A load that is cut off is how a device gets into ERROR. */
+static int run_reset_in_error(struct run *r, const void *arg)
+{
+    uint32_t state;
+
+    (void)arg;
+    if (go_and_use(r, UAPI_STATE_RESUMING) != 0)
+        return CHECK_OVER;
+    step_try(r, UAPI_STATE_STOP);
+    if (raw_get_state(r->raw, &state) < 0 || state != UAPI_STATE_ERROR)
+        return check_skip(r, "half a state does not lead to ERROR");
+    return reset(r, UAPI_STATE_ERROR);
+}
+
 /* The session's descriptor, or where there is none the command, is refused. */
 static int run_session_ends(struct run *r, const void *arg)
 {
@@ -161,6 +175,12 @@ const struct check checks_resets[] = {
     RESET("reset-in-RUNNING_P2P", RUNS, run_reset, in_running_p2p),
     RESET("reset-in-PRE_COPY", RUNS, run_reset, in_pre_copy),
     RESET("reset-in-PRE_COPY_P2P", RUNS, run_reset, in_pre_copy_p2p),
+    { .name = "reset-in-ERROR",
+      .severity = CHECK_MUST,
+      .rule = RUNS ", from ERROR too, which nothing else leaves" RESET_RULE,
+      .look = RESET_LOOK,
+      .needs = NEEDS_RESET,
+      .run = run_reset_in_error },
     RESET("reset-ends-STOP_COPY", ENDS, run_session_ends, in_stop_copy),
     RESET("reset-ends-RESUMING", ENDS, run_session_ends, in_resuming),
     RESET("reset-ends-PRE_COPY", ENDS, run_session_ends, in_pre_copy),
