@@ -81,19 +81,29 @@ static bool read_hex(struct reader *r, uint32_t *code)
     return true;
 }
 
+/* UTF-8 (RFC 3629, section 3): a lead byte and @more that begin with 10. */
+static const struct {
+    uint32_t below;
+    uint8_t lead;
+    int more;
+} forms[] = {
+    { 0x80, 0, 0 },
+    { 0x800, 0xc0, 1 },
+    { 0x10000, 0xe0, 2 },
+    { 0x110000, 0xf0, 3 },
+};
+
+#define NUM_FORMS (sizeof(forms) / sizeof(forms[0]))
+
+static bool is_surrogate(uint32_t code)
+{
+    return code >= 0xd800 && code < 0xe000;
+}
+
+/* @code is one that there is. */
 static void put_utf8(struct reader *r, uint32_t code)
 {
-    static const struct {
-        uint32_t below;
-        uint8_t lead;
-        int more;
-    } forms[] = {
-        { 0x80, 0, 0 },
-        { 0x800, 0xc0, 1 },
-        { 0x10000, 0xe0, 2 },
-        { UINT32_MAX, 0xf0, 3 },
-    };
-    int f = 0;
+    size_t f = 0;
 
     while (code >= forms[f].below)
         f++;
@@ -102,7 +112,40 @@ static void put_utf8(struct reader *r, uint32_t code)
         *r->text++ = (char)(0x80 | (code >> (6 * i) & 0x3f));
 }
 
-/* What follows \u: half a pair has no meaning without the other. */
+/* The bytes after the lead byte of @form: what comes to mean. */
+static bool take_more(struct reader *r, size_t form, uint32_t *code)
+{
+    *code = (uint8_t)*r->p++ & 0xffu >> (forms[form].more + 2);
+    for (int i = 0; i < forms[form].more; i++, r->p++) {
+        if (r->p == r->end || ((uint8_t)*r->p & 0xc0) != 0x80)
+            return fail(r, -EBADMSG);
+        *code = *code << 6 | ((uint8_t)*r->p & 0x3f);
+    }
+    return true;
+}
+
+/* A character that is not ASCII's: one that there is, in its shortest form. */
+static bool read_utf8(struct reader *r)
+{
+    uint8_t lead = (uint8_t)*r->p;
+    uint32_t code;
+
+    for (size_t f = 1; f < NUM_FORMS; f++) {
+        if ((lead & 0xff << (6 - forms[f].more) & 0xff) != forms[f].lead)
+            continue;
+        if (!take_more(r, f, &code))
+            return false;
+        if (code < forms[f - 1].below || code >= forms[f].below ||
+            is_surrogate(code))
+            return fail(r, -EBADMSG);
+        put_utf8(r, code);
+        return true;
+    }
+    return fail(r, -EBADMSG);
+}
+
+/* What follows \u: half a pair has no meaning without the other.  A NUL would
+ * end the string, or make a name that looks like another. */
 static bool read_code(struct reader *r)
 {
     uint32_t code;
@@ -110,9 +153,9 @@ static bool read_code(struct reader *r)
 
     if (!read_hex(r, &code))
         return false;
-    if (code >= 0xdc00 && code < 0xe000)
+    if (code == 0 || (is_surrogate(code) && code >= 0xdc00))
         return fail(r, -EBADMSG);
-    if (code >= 0xd800 && code < 0xdc00) {
+    if (is_surrogate(code)) {
         if (!take_word(r, "\\u") || !read_hex(r, &low))
             return false;
         if (low < 0xdc00 || low >= 0xe000)
@@ -143,12 +186,18 @@ static bool read_string(struct reader *r, const char **text, size_t *len)
 {
     *text = r->text;
     while (r->p < r->end && *r->p != '"') {
-        char c = *r->p++;
+        uint8_t c = (uint8_t)*r->p;
 
-        if ((unsigned char)c < ' ')
+        if (c < ' ')
             return fail(r, -EBADMSG);
+        if (c >= 0x80) {
+            if (!read_utf8(r))
+                return false;
+            continue;
+        }
+        r->p++;
         if (c != '\\')
-            *r->text++ = c;
+            *r->text++ = (char)c;
         else if (!read_escape(r))
             return false;
     }

@@ -30,7 +30,7 @@ struct json {
         bool boolean;
         int64_t integer; /* the nearest there is */
         struct {
-            const char *text; /* ends with a NUL, and may hold others */
+            const char *text; /* UTF-8; ends with a NUL, and holds no other */
             size_t len;
         };
         struct {
@@ -47,7 +47,8 @@ struct json_limits {
 
 /*
  * Reads the one value that @text is; json_free() frees it.  Returns 0 and it.
- *   -EBADMSG   it is no JSON
+ *   -EBADMSG   it is no JSON in UTF-8 (RFC 8259, section 8.1), or a string
+ *              of it has a \u0000 (section 9 leaves that to the reader)
  *   -E2BIG     it may hold more values than that
  *   -ELOOP     it is nested deeper
  *   -ENOMEM

@@ -40,6 +40,8 @@ void text_put(struct text *t, const char *fmt, ...)
     va_start(ap, fmt);
     len = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
+    if (t->error == 0 && len < 0)
+        t->error = -errno; /* no such character, or longer than an int says */
     if (t->error != 0 || !enlarge(t, (size_t)len + 1))
         return;
     va_start(ap, fmt);

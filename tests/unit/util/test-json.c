@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #include <cmocka.h>
 
@@ -90,9 +91,9 @@ static void what_is_not_there_is_not_found(void **state)
 static void strings_are_unescaped(void **state)
 {
     static const char becomes[] = "\"\\/\b\f\n\r\t A\xc3\xa4\xe2\x82\xac"
-                                  "\xf0\x9f\x98\x80\0z";
+                                  "\xf0\x9f\x98\x80z";
     struct json *root = reads("\"\\\"\\\\\\/\\b\\f\\n\\r\\t \\u0041\\u00e4"
-                              "\\u20AC\\ud83d\\ude00\\u0000z\"");
+                              "\\u20AC\\ud83d\\ude00z\"");
 
     (void)state;
     assert_int_equal(root->kind, JSON_STRING);
@@ -191,6 +192,52 @@ static void a_nul_is_no_end(void **state)
     assert_int_equal(read_exactly("1\0", 2, &root), -EBADMSG);
 }
 
+/* Else "a\u0000b" would be the member "a". */
+static void a_nul_in_a_string_is_refused(void **state)
+{
+    (void)state;
+    is_refused("\"\\u0000\"", -EBADMSG);
+    is_refused("[\"z\\u0000\"]", -EBADMSG);
+    is_refused("{\"a\\u0000b\":1}", -EBADMSG);
+}
+
+/* The first and the last of each length, and what borders on them. */
+static void strings_are_utf8(void **state)
+{
+    static const char *const good[] = {
+        "\"\x7f\"",         "\"\xc2\x80\"",         "\"\xdf\xbf\"",
+        "\"\xe0\xa0\x80\"", "\"\xed\x9f\xbf\"",     "\"\xee\x80\x80\"",
+        "\"\xef\xbf\xbf\"", "\"\xf0\x90\x80\x80\"", "\"\xf4\x8f\xbf\xbf\"",
+    };
+    static const char *const bad[] = {
+        "\"\x80\"",             /* no lead byte */
+        "\"\xc1\xbf\"",         /* two bytes for one */
+        "\"\xe0\x9f\xbf\"",     /* three for two */
+        "\"\xf0\x8f\xbf\xbf\"", /* four for three */
+        "\"\xed\xa0\x80\"",     /* half a pair */
+        "\"\xed\xbf\xbf\"",
+        "\"\xf4\x90\x80\x80\"", /* beyond the last */
+        "\"\xf8\x88\x80\x80\x80\"",
+        "\"\xff\"",
+        "\"\xc3\"", /* not all of it */
+        "\"\xe2\x82\"",
+        "\"\xe2\x82z\"",
+        "\"\xf0\x9f\x98",
+        "{\"\xc3\":1}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct json *root = reads(good[i]);
+
+        assert_int_equal(root->len, strlen(good[i]) - 2);
+        assert_memory_equal(root->text, good[i] + 1, root->len);
+        json_free(root);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        is_refused(bad[i], -EBADMSG);
+}
+
 static void limits_hold(void **state)
 {
     char many[2 * 101];
@@ -219,6 +266,21 @@ static void what_is_written_can_be_read(void **state)
     free(t.p);
 }
 
+static void what_cannot_be_formatted_is_an_error_that_stays(void **state)
+{
+    static const wchar_t nothing[] = { 0xdc00, 0 };
+    struct text t = { 0 };
+
+    (void)state;
+    text_put(&t, "a");
+    text_put(&t, "%ls", nothing);
+    assert_int_equal(t.error, -EILSEQ);
+    text_put(&t, "b");
+    assert_int_equal(t.error, -EILSEQ);
+    assert_int_equal(t.len, 1);
+    free(t.p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,8 +291,11 @@ int main(void)
         cmocka_unit_test(what_is_no_json_is_refused),
         cmocka_unit_test(every_beginning_of_a_text_is_refused),
         cmocka_unit_test(a_nul_is_no_end),
+        cmocka_unit_test(a_nul_in_a_string_is_refused),
+        cmocka_unit_test(strings_are_utf8),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(what_cannot_be_formatted_is_an_error_that_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
