@@ -11,6 +11,23 @@
 
 #include "emulator/area.h"
 
+/* The file's bytes over the first of memory that reaches beyond them.  Returns
+ * MAP_FAILED and errno. */
+static void *map_with_slack(int fd, uint64_t size, uint64_t mapped)
+{
+    int prot = PROT_READ | PROT_WRITE;
+    void *base = mmap(NULL, mapped, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int error;
+
+    if (base == MAP_FAILED ||
+        mmap(base, size, prot, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
+        return base;
+    error = errno;
+    munmap(base, mapped);
+    errno = error;
+    return MAP_FAILED;
+}
+
 int area_map(struct area *a, int fd, uint64_t size)
 {
     struct stat st;
@@ -29,17 +46,21 @@ int area_map(struct area *a, int fd, uint64_t size)
         return -errno;
     if (st.st_size < 0 || (uint64_t)st.st_size < size)
         return -EINVAL;
-    base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    base = map_with_slack(fd, size, size + AREA_SLACK);
     if (base == MAP_FAILED)
         return -errno;
-    *a = (struct area){ .base = base, .size = size };
+    *a = (struct area){
+        .base = base,
+        .size = size,
+        .mapped = size + AREA_SLACK,
+    };
     return 0;
 }
 
 void area_unmap(struct area *a)
 {
     if (a->base != NULL)
-        munmap(a->base, a->size);
+        munmap(a->base, a->mapped);
     *a = (struct area){ 0 };
 }
 

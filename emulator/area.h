@@ -14,12 +14,17 @@
 /* The most that is mapped. */
 #define AREA_SIZE_MAX (UINT64_C(64) << 20)
 
+/* Bytes after the client's that may be written, too. */
+#define AREA_SLACK    64u
+
 struct area {
     uint8_t *base; /* NULL: there is none */
     uint64_t size;
+    uint64_t mapped; /* at @base: the client's and what comes after them */
 };
 
-/* Maps @size bytes of @fd, which stays the caller's.
+/* Maps @size bytes of @fd, which stays the caller's, and AREA_SLACK of nobody
+ * after them, for a device that writes more than it should.
  *   -EEXIST  there is one already
  *   -EINVAL  not that many bytes, more than AREA_SIZE_MAX, or memory that could
  *            be taken away while it is in use */

@@ -8,6 +8,9 @@
 
 #include "emulator/command.h"
 
+_Static_assert(AREA_SLACK >= DEVICE_READ_SLACK,
+               "a mutant's read stays in what is mapped");
+
 int command_area_set(struct connection *c, struct request *rq, struct reply *rp)
 {
     struct vfu_mig_area set;

@@ -128,7 +128,11 @@ void device_reset_in_place(struct device *d);
 /* Drops what the client lent. */
 void device_disconnect(struct device *d);
 
-/* The session's bytes.  -EINVAL in states that have none. */
+/* A mutant gives up to so many bytes more than it was asked for. */
+#define DEVICE_READ_SLACK 8u
+
+/* The session's bytes.  -EINVAL in states that have none.  @buf has room for
+ * @size bytes and, if the device is a mutant, DEVICE_READ_SLACK. */
 ssize_t device_read_state(struct device *d, void *buf, size_t size);
 int device_write_state(struct device *d, const void *buf, size_t size);
 

@@ -15,7 +15,6 @@
 #define SMALL_READ     512u
 #define LARGE_READ     (64u << 10)
 #define REPEATED       64u
-#define TOO_MUCH       8u
 #define FILLER         64u
 /* Where a read gives nothing although there is more. */
 #define ZERO_AFTER     (16u << 10)
@@ -145,7 +144,7 @@ static size_t read_by_size(struct device *d, uint8_t *buf, size_t size)
     case MUTANT_LARGE_READS_REPEAT:
         return read_and_repeat(d, buf, size);
     case MUTANT_READS_TOO_MUCH:
-        return migration_read(d, buf, size + TOO_MUCH);
+        return migration_read(d, buf, size + DEVICE_READ_SLACK);
     default:
         break;
     }

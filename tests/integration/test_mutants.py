@@ -3,6 +3,7 @@
 """vfmig-device's planted bugs, and scripts/mutants, which counts how many of them
 `vfmig check` finds.  All of them are `make mutants`; some are tried here."""
 import fnmatch
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,37 @@ def expected():
             name, checks = line.split(":", 1)
             rows[name] = checks.split()
     return rows
+
+
+def list_and_code(emulator):
+    """The mutants that are in the list but have no row in the table; those that
+    no code asks for; rows that are there twice."""
+    in_list = re.findall(r"^    (MUTANT_\w+),$",
+                         (emulator / "mutant.h").read_text(), re.MULTILINE)
+    rows = re.findall(r"^    \[(MUTANT_\w+)\] =",
+                      (emulator / "mutant.c").read_text(), re.MULTILINE)
+    code = "".join(p.read_text() for p in sorted(emulator.glob("*.c"))
+                   if p.name != "mutant.c")
+    asked = set(re.findall(r"\bMUTANT_\w+", code))
+    mutants = [m for m in in_list if m != "MUTANT_NONE"]
+    return (sorted(set(mutants) - set(rows)), sorted(set(mutants) - asked),
+            sorted({m for m in rows if rows.count(m) > 1}), len(mutants))
+
+
+def test_every_mutant_has_a_row_and_code():
+    no_row, no_code, twice, count = list_and_code(SOURCE / "emulator")
+    assert (no_row, no_code, twice) == ([], [], [])
+    assert count == len(listed())
+
+
+def test_a_mutant_without_row_or_code_is_found(tmp_path):
+    (tmp_path / "mutant.h").write_text(
+        "    MUTANT_NONE,\n    MUTANT_A,\n    MUTANT_B,\n    MUTANT_C,\n")
+    (tmp_path / "mutant.c").write_text(
+        "    [MUTANT_A] = {\n    [MUTANT_B] = {\n    [MUTANT_A] = {\n")
+    (tmp_path / "dma.c").write_text("mutant_is(d, MUTANT_A) MUTANT_C;")
+    assert list_and_code(tmp_path) == (["MUTANT_C"], ["MUTANT_B"],
+                                       ["MUTANT_A"], 3)
 
 
 def test_there_are_at_least_sixty_each_with_a_sentence():

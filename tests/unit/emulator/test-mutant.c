@@ -5,10 +5,14 @@
  * its bug.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "test.h"
 
+#include "emulator/area.h"
 #include "emulator/device.h"
 #include "protocol/vfio-uapi.h"
 
@@ -126,7 +130,7 @@ static void walk(struct device *d, uint8_t *bytes)
         if (d->state == UAPI_STATE_STOP_COPY)
             size = save(d, bytes);
         else
-            (void)device_read_state(d, some, sizeof(some) - 8);
+            (void)device_read_state(d, some, sizeof(some) - DEVICE_READ_SLACK);
         (void)device_write_state(d, bytes, size);
         device_raise(d, EDEV_IRQ_SOFTWARE);
     }
@@ -178,6 +182,35 @@ static void a_mutant_has_its_bug_and_others_do_not(void **state)
         device_free(d[i]);
 }
 
+/* The client's memory ends with a page, and what comes after it is the device's
+ * own. */
+static void a_read_of_too_much_stays_in_what_is_mapped(void **state)
+{
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    int fd = memfd_create("area", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct options options;
+    struct device *d = make(&options, MUTANT_READS_TOO_MUCH);
+    struct area area = { 0 };
+    uint8_t *at;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    assert_int_equal(area_map(&area, fd, size), 0);
+    at = area_at(&area, size - 512, 512);
+    assert_non_null(at);
+
+    assert_int_equal(device_set_state(d, UAPI_STATE_STOP_COPY), 0);
+    assert_int_equal(device_read_state(d, at, 512), 512 + DEVICE_READ_SLACK);
+    assert_true(at + 512 + DEVICE_READ_SLACK <= area.base + area.mapped);
+
+    area_unmap(&area);
+    assert_int_equal(lseek(fd, 0, SEEK_END), size);
+    close(fd);
+    device_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +220,7 @@ int main(void)
         cmocka_unit_test(an_unknown_name_gets_those_that_are_like_it),
         cmocka_unit_test(no_mutant_falls_over),
         cmocka_unit_test(a_mutant_has_its_bug_and_others_do_not),
+        cmocka_unit_test(a_read_of_too_much_stays_in_what_is_mapped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
