@@ -64,6 +64,7 @@ static int ask_sizes(struct vfm_device *dev, struct probe *probe,
     if (probe->info.has_precopy_info &&
         (probe->state == VFM_STATE_PRE_COPY ||
          probe->state == VFM_STATE_PRE_COPY_P2P)) {
+        probe->precopy.size = sizeof(probe->precopy);
         ret = vfm_device_precopy_info(dev, &probe->precopy, err);
         probe->has_precopy = ret == 0;
         if (is_no_answer(dev, ret))

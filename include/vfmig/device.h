@@ -247,15 +247,25 @@ int vfm_device_data_size(struct vfm_device *dev, uint64_t *bytes,
  * dirty_bytes starts anew.  Valid only if the device offers it. */
 #define VFM_PRECOPY_REINIT UINT32_C(1)
 
+/* What VFIO_MIG_GET_PRECOPY_INFO says: estimates, in bytes.  Set size as in
+ * struct vfm_device_info. */
 struct vfm_precopy_info {
-    uint32_t flags; /* VFM_PRECOPY_* */
-    uint64_t initial_bytes;
-    uint64_t dirty_bytes;
+    size_t size;
+
+    uint32_t flags;         /* VFM_PRECOPY_* */
+    uint64_t initial_bytes; /* to be read and loaded before a stop is cheap */
+    uint64_t dirty_bytes;   /* the rest of what is known so far */
 };
 
-/* Asks what is left to read in a PRE_COPY state.  Returns 0.
+/*
+ * Asks what is left to read in a PRE_COPY state.  A device that once said that
+ * it does not know the question is not asked again.
+ *
+ * Returns 0; *@info is left alone on failure.
  *   -EOPNOTSUPP   the device cannot tell
- *   -EINVAL       it is in no PRE_COPY state */
+ *   -EINVAL       it is in no PRE_COPY state, or info->size is smaller than
+ *                 that of the first version
+ */
 int vfm_device_precopy_info(struct vfm_device *dev,
                             struct vfm_precopy_info *info,
                             struct vfm_error *err);

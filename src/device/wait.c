@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/options.h"
 
 int device_wait(struct vfm_device *dev, struct vfm_error *err)
 {
@@ -136,6 +137,8 @@ int vfm_device_data_size(struct vfm_device *dev, uint64_t *bytes,
     return ret;
 }
 
+#define PRECOPY_SIZE_MIN sizeof(struct vfm_precopy_info)
+
 int vfm_device_precopy_info(struct vfm_device *dev,
                             struct vfm_precopy_info *info,
                             struct vfm_error *err)
@@ -143,9 +146,13 @@ int vfm_device_precopy_info(struct vfm_device *dev,
     struct device_call call = { .op = DEVICE_PRECOPY_INFO };
     int ret = make_call(dev, &call, err);
 
-    if (ret == 0)
-        *info = call.precopy;
-    return ret;
+    if (ret < 0)
+        return ret;
+    if (answer_copy(info, PRECOPY_SIZE_MIN, &call.precopy,
+                    sizeof(call.precopy)) < 0)
+        return error_set(err, -EINVAL, "%s: pre-copy information of %zu bytes",
+                         dev->name, info->size);
+    return 0;
 }
 
 int vfm_device_region_read(struct vfm_device *dev, uint32_t region,

@@ -194,7 +194,7 @@ static void read_all(struct vfm_device *dev)
 
 static void save(struct vfm_device *dev)
 {
-    struct vfm_precopy_info precopy;
+    struct vfm_precopy_info precopy = { .size = sizeof(precopy) };
     const void *data;
     uint64_t bytes;
 

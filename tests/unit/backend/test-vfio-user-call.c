@@ -178,7 +178,7 @@ static void answer_precopy(struct fake_server *f, const struct fake_message *m)
 
 static void what_is_left_to_pre_copy_is_told(void **state)
 {
-    struct vfm_precopy_info info;
+    struct vfm_precopy_info info = { .size = sizeof(info) };
     struct fake_server f;
     struct vfm_device *dev = fake_open(&f, NULL);
 
@@ -195,7 +195,7 @@ static void what_is_left_to_pre_copy_is_told(void **state)
 static void a_command_the_server_does_not_have_is_unsupported(void **state)
 {
     struct vfm_device_info info = { .size = sizeof(info) };
-    struct vfm_precopy_info precopy;
+    struct vfm_precopy_info precopy = { .size = sizeof(precopy) };
     struct fake_server f;
     struct vfm_device *dev = fake_open(&f, NULL);
 
@@ -214,7 +214,7 @@ static void a_command_the_server_does_not_have_is_unsupported(void **state)
 
 static void a_feature_that_was_absent_is_not_asked_for(void **state)
 {
-    struct vfm_precopy_info precopy;
+    struct vfm_precopy_info precopy = { .size = sizeof(precopy) };
     struct vfm_device *dev = NULL;
     struct vfm_error err;
     struct fake_server f;

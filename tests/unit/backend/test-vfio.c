@@ -289,7 +289,7 @@ static void an_error_of_the_session_stays(void **state)
 
 static void what_is_left_is_told(void **state)
 {
-    struct vfm_precopy_info info;
+    struct vfm_precopy_info info = { .size = sizeof(info) };
     uint64_t bytes;
 
     (void)state;
@@ -305,7 +305,7 @@ static void what_is_left_is_told(void **state)
 
 static void flags_are_valid_if_they_were_asked_for(void **state)
 {
-    struct vfm_precopy_info info;
+    struct vfm_precopy_info info = { .size = sizeof(info) };
 
     (void)state;
     kdev.has_flags = true;

@@ -135,7 +135,7 @@ static void failures_of_reads_and_writes_come_through(void **state)
 static void sizes_are_what_the_device_says(void **state)
 {
     struct fake_device *f = *state;
-    struct vfm_precopy_info info;
+    struct vfm_precopy_info info = { .size = sizeof(info) };
     uint64_t bytes;
 
     f->pre_copy_size = 2000;
@@ -147,10 +147,35 @@ static void sizes_are_what_the_device_says(void **state)
     assert_int_equal(vfm_device_precopy_info(f->dev, &info, NULL), 0);
     assert_int_equal(info.initial_bytes, 500);
     assert_int_equal(info.dirty_bytes, 1500);
+    assert_int_equal(info.size, sizeof(info));
     f->lies_size = true;
     f->says_size = UINT64_MAX;
     assert_int_equal(vfm_device_data_size(f->dev, &bytes, NULL), 0);
     assert_true(bytes == UINT64_MAX);
+}
+
+/* A program of another version than ours: older, or newer, or wrong. */
+static void an_answer_has_the_size_that_was_asked_for(void **state)
+{
+    struct fake_device *f = *state;
+    struct {
+        struct vfm_precopy_info info;
+        uint64_t more;
+    } newer = { { .size = sizeof(newer) }, 1 };
+    struct vfm_precopy_info info = { .size = sizeof(info) - 1, .flags = 7 };
+    struct vfm_error err;
+
+    f->pre_copy_size = 2000;
+    assert_int_equal(vfm_device_set_state(f->dev, VFM_STATE_PRE_COPY, NULL), 0);
+    assert_int_equal(vfm_device_precopy_info(f->dev, &newer.info, NULL), 0);
+    assert_int_equal(newer.info.size, sizeof(newer));
+    assert_int_equal(newer.info.dirty_bytes + newer.info.initial_bytes, 2000);
+    assert_int_equal(newer.more, 0);
+    assert_int_equal(vfm_device_precopy_info(f->dev, &info, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "pre-copy information of"));
+    assert_int_equal(info.flags, 7);
+    info.size = 0;
+    assert_int_equal(vfm_device_precopy_info(f->dev, &info, NULL), -EINVAL);
 }
 
 static void regions_are_read_and_written(void **state)
@@ -239,6 +264,7 @@ int main(void)
         TEST(a_device_that_misses_data_refuses_to_stop),
         TEST(failures_of_reads_and_writes_come_through),
         TEST(sizes_are_what_the_device_says),
+        TEST(an_answer_has_the_size_that_was_asked_for),
         TEST(regions_are_read_and_written),
         TEST(a_silent_device_fails_at_its_deadline),
         TEST(a_call_that_failed_leaves_the_handle_usable),
