@@ -53,6 +53,7 @@ static int write_memory(void *opaque, uint64_t iova, const void *data,
 }
 
 static const struct vfm_dma_ops memory_ops = {
+    .size = sizeof(memory_ops),
     .read = read_memory,
     .write = write_memory,
 };
@@ -70,7 +71,9 @@ static int give_memory(struct vfm_device *dev, struct vfm_error *err)
         close(fd);
     if (ret < 0)
         return ret;
-    vfm_vfio_user_set_dma_ops(dev, &memory_ops, NULL);
+    ret = vfm_vfio_user_set_dma_ops(dev, &memory_ops, NULL, err);
+    if (ret < 0)
+        return ret;
     return vfm_vfio_user_dma_map(dev, MSG_IOVA, sizeof(by_message), -1, 0,
                                  VFM_DMA_READ | VFM_DMA_WRITE, err);
 }

@@ -113,19 +113,31 @@ int vfm_vfio_user_dma_unmap(struct vfm_device *dev, uint64_t iova,
 
 /*
  * Answers the device's own reads and writes of memory that was mapped without
- * a descriptor.  Both return 0 or a negative errno, which the device is told.
+ * a descriptor: @len bytes at @iova, which need not lie in a mapping.  Both
+ * return 0 or a negative errno, which the device is told.
  * Called from within calls on @dev, also from those a migration makes;
  * they must not call the library.
  */
 struct vfm_dma_ops {
+    size_t size; /* sizeof(struct vfm_dma_ops) */
+
     int (*read)(void *opaque, uint64_t iova, void *buf, size_t len);
     int (*write)(void *opaque, uint64_t iova, const void *buf, size_t len);
 };
 
-/* @ops is copied; NULL refuses all access, and NULL in it that kind of access.
- * Nothing happens if @dev is of another kind. */
-void vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
-                               const struct vfm_dma_ops *ops, void *opaque);
+/*
+ * Has such access answered by @ops, which is copied, instead of by those set
+ * before.  NULL refuses all access, which is also how a device begins, and NULL
+ * in it that kind of access.  @opaque is passed to the functions and stays the
+ * caller's.
+ *
+ * Returns 0; on failure those set before stay.
+ *   -EINVAL   @dev is of another kind, or ops->size cannot be
+ *   -E2BIG    @ops has members that this library does not know
+ */
+int vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
+                              const struct vfm_dma_ops *ops, void *opaque,
+                              struct vfm_error *err);
 
 /*
  * Ties @count interrupts of kind @index (0 INTx, 1 MSI, 2 MSI-X) from @start

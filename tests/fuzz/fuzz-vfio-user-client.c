@@ -181,7 +181,8 @@ static int write_memory(void *opaque, uint64_t iova, const void *buf,
     return 0;
 }
 
-static const struct vfm_dma_ops memory_ops = { read_memory, write_memory };
+static const struct vfm_dma_ops memory_ops = { sizeof(memory_ops), read_memory,
+                                               write_memory };
 
 static void read_all(struct vfm_device *dev)
 {
@@ -283,7 +284,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (vfm_device_open_vfio_user_fd(f.client_fd, "f", &options, &dev, NULL) ==
         0) {
         f.client_fd = -1;
-        vfm_vfio_user_set_dma_ops(dev, &memory_ops, NULL);
+        vfm_vfio_user_set_dma_ops(dev, &memory_ops, NULL, NULL);
         save(dev);
         load(dev);
         use(dev);

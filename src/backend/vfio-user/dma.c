@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/vfio-user/client.h"
+#include "util/options.h"
 
 static unsigned int wire_index(const struct client *c, const struct wire *w)
 {
@@ -132,15 +133,19 @@ int dma_serve(struct client *c, struct wire *w)
     return serve_write(c, w, &access, body + sizeof(access));
 }
 
-void vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
-                               const struct vfm_dma_ops *ops, void *opaque)
+int vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
+                              const struct vfm_dma_ops *ops, void *opaque,
+                              struct vfm_error *err)
 {
+    struct vfm_dma_ops ours;
     struct client *c;
+    int ret = client_of(dev, &c, err);
 
-    if (client_of(dev, &c, NULL) < 0)
-        return;
-    c->dma_ops = (struct vfm_dma_ops){ 0 };
-    if (ops != NULL)
-        c->dma_ops = *ops;
+    if (ret == 0)
+        ret = options_copy(&ours, sizeof(ours), ops, dev->name, err);
+    if (ret < 0)
+        return ret;
+    c->dma_ops = ours;
     c->dma_opaque = opaque;
+    return 0;
 }

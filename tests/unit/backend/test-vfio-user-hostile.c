@@ -678,7 +678,8 @@ static int refuse_write(void *opaque, uint64_t iova, const void *buf,
 
 static void who_asks_without_listening_is_heard_no_more(void **state)
 {
-    static const struct vfm_dma_ops ops = { count_read, refuse_write };
+    static const struct vfm_dma_ops ops = { sizeof(ops), count_read,
+                                            refuse_write };
     const size_t piece = 65536, limit = 8 << 20;
     struct {
         struct vfu_header header;
@@ -690,7 +691,7 @@ static void who_asks_without_listening_is_heard_no_more(void **state)
     int64_t deadline;
 
     (void)state;
-    vfm_vfio_user_set_dma_ops(dev, &ops, NULL);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &ops, NULL, NULL), 0);
     f.is_away = true;
     answered = 0;
     for (size_t asked = 0; asked < 4 * limit; asked += piece)

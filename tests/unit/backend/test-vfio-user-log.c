@@ -238,7 +238,8 @@ static int write_memory(void *opaque, uint64_t iova, const void *buf,
 /* The device's writes by messages are done here, so they are known here. */
 static void what_we_write_for_the_device_is_marked(void **state)
 {
-    const struct vfm_dma_ops ops = { .write = write_memory };
+    const struct vfm_dma_ops ops = { .size = sizeof(ops),
+                                     .write = write_memory };
     struct {
         struct vfu_header header;
         struct vfu_dma_access access;
@@ -246,7 +247,7 @@ static void what_we_write_for_the_device_is_marked(void **state)
     } c = { { 9, VFU_DMA_WRITE, sizeof(c), 0, 0 }, { 0, 8 }, { 0 } };
 
     (void)state;
-    vfm_vfio_user_set_dma_ops(dev, &ops, NULL);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &ops, NULL, NULL), 0);
     assert_int_equal(vfm_vfio_user_dma_map(dev, OTHER, 70 * PAGE, -1, 0,
                                            VFM_DMA_WRITE, NULL),
                      0);

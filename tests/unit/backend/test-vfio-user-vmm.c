@@ -361,7 +361,8 @@ static int write_guest(void *opaque, uint64_t iova, const void *buf, size_t len)
     return 0;
 }
 
-static const struct vfm_dma_ops guest_ops = { read_guest, write_guest };
+static const struct vfm_dma_ops guest_ops = { sizeof(guest_ops), read_guest,
+                                              write_guest };
 
 struct dma_command {
     struct vfu_header header;
@@ -410,7 +411,8 @@ static void the_device_reaches_memory_by_messages(void **state)
     struct pollfd pollfd = { vfm_vfio_user_fd(dev), POLLIN, 0 };
 
     (void)state;
-    vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest, NULL),
+                     0);
     c = make_command(VFU_DMA_WRITE, 100, 8, 8);
     assert_int_equal(poll(&pollfd, 1, 0), 0);
     fake_send(&f, &c, 40);
@@ -436,12 +438,12 @@ static void check_dma_refusal(struct fake_server *f, struct vfm_device *dev,
 
 static void access_that_nobody_answers_is_refused(void **state)
 {
-    struct vfm_dma_ops ops = { read_guest, NULL };
+    struct vfm_dma_ops ops = { sizeof(ops), read_guest, NULL };
     struct fake_server f;
     struct vfm_device *dev = fake_open(&f, NULL);
 
     (void)state;
-    vfm_vfio_user_set_dma_ops(dev, &ops, guest);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &ops, guest, NULL), 0);
     ops.read = NULL; /* ours now, and not the device's */
     check_dma_refusal(&f, dev, make_command(VFU_DMA_WRITE, 100, 8, 8), 40,
                       EFAULT);
@@ -450,8 +452,38 @@ static void access_that_nobody_answers_is_refused(void **state)
         &f, &(struct dma_command[]){ make_command(VFU_DMA_READ, 0, 4, 0) }, 32);
     assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
     check_reply(&f, VFU_DMA_READ, 0, "here", 4);
-    vfm_vfio_user_set_dma_ops(dev, NULL, NULL);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, NULL, NULL, NULL), 0);
     check_dma_refusal(&f, dev, make_command(VFU_DMA_READ, 0, 4, 0), 32, EFAULT);
+    close_both(&f, dev);
+}
+
+static void functions_of_another_version_are_refused(void **state)
+{
+    struct {
+        struct vfm_dma_ops ops;
+        void *more;
+    } newer = { { sizeof(newer), read_guest, NULL }, NULL };
+    struct vfm_dma_ops none = { 0, read_guest, NULL };
+    struct vfm_error err;
+    struct fake_server f;
+    struct vfm_device *dev = fake_open(&f, NULL);
+
+    (void)state;
+    memcpy(guest, "here", 4);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &newer.ops, guest, NULL),
+                     0);
+    newer.more = guest;
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &newer.ops, NULL, &err),
+                     -E2BIG);
+    assert_non_null(strstr(err.message, "does not know"));
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &none, NULL, &err),
+                     -EINVAL);
+
+    /* Those set before answer. */
+    fake_send(
+        &f, &(struct dma_command[]){ make_command(VFU_DMA_READ, 0, 4, 0) }, 32);
+    assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
+    check_reply(&f, VFU_DMA_READ, 0, "here", 4);
     close_both(&f, dev);
 }
 
@@ -465,7 +497,8 @@ static void bad_accesses_of_the_device_are_refused(void **state)
     check_dma_refusal(&f, dev, c, 32, EFAULT); /* nobody to ask */
     c = make_command(VFU_DMA_WRITE, 0, 8, 8);
     check_dma_refusal(&f, dev, c, 40, EFAULT);
-    vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest, NULL),
+                     0);
     c = make_command(VFU_DMA_READ, 4090, 8, 0);
     check_dma_refusal(&f, dev, c, 32, EFAULT);
     c = make_command(VFU_DMA_READ, 0, 0, 0);
@@ -495,7 +528,8 @@ static void a_command_that_wants_no_reply_gets_none(void **state)
     struct dma_command c = make_command(VFU_DMA_WRITE, 0, 8, 8);
 
     (void)state;
-    vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest, NULL),
+                     0);
     memset(guest, 0, sizeof(guest));
     c.header.flags = VFU_FLAG_NO_REPLY;
     fake_send(&f, &c, 40);
@@ -537,7 +571,8 @@ static void commands_between_request_and_reply_are_served(void **state)
     uint64_t bytes;
 
     (void)state;
-    vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest, NULL),
+                     0);
     f.on[VFU_DEVICE_FEATURE] = ask_before_answering;
     assert_int_equal(vfm_device_data_size(dev, &bytes, NULL), 0);
     fake_serve(&f);
@@ -567,7 +602,8 @@ static struct vfm_device *open_twin(struct fake_server *f)
     assert_int_equal(
         vfm_device_open_vfio_user_fd(f->client_fd, "f", NULL, &dev, NULL), 0);
     f->client_fd = -1;
-    vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(dev, &guest_ops, guest, NULL),
+                     0);
     return dev;
 }
 
@@ -632,7 +668,8 @@ static void devices_of_another_kind_are_refused(void **state)
     assert_string_equal(err.message, "other: is not a vfio-user device");
     assert_int_equal(vfm_vfio_user_process(&other, NULL), -EINVAL);
     assert_int_equal(vfm_vfio_user_fd(&other), -1);
-    vfm_vfio_user_set_dma_ops(&other, NULL, NULL);
+    assert_int_equal(vfm_vfio_user_set_dma_ops(&other, NULL, NULL, NULL),
+                     -EINVAL);
 }
 
 int main(void)
@@ -651,6 +688,7 @@ int main(void)
         cmocka_unit_test(the_descriptor_of_a_region_stays_the_same),
         cmocka_unit_test(the_device_reaches_memory_by_messages),
         cmocka_unit_test(access_that_nobody_answers_is_refused),
+        cmocka_unit_test(functions_of_another_version_are_refused),
         cmocka_unit_test(bad_accesses_of_the_device_are_refused),
         cmocka_unit_test(a_command_that_wants_no_reply_gets_none),
         cmocka_unit_test(a_command_larger_than_allowed_ends_the_connection),
