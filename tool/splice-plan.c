@@ -299,7 +299,7 @@ static int take(struct planner *p, const struct vfm_stream_event *ev,
     case VFM_STREAM_SECTION_END:
         return end_section(p, ev, err);
     case VFM_STREAM_RAM_FLUSH:
-        return error_set(err, -ENOTSUP,
+        return error_set(err, -EOPNOTSUPP,
                          "offset %" PRIu64 ": memory went through multifd "
                          "channels, and the stream is not whole without them",
                          ev->offset);

@@ -65,7 +65,7 @@ static int edit_size(struct text *t, const struct part *part,
              part->full.len);
     at = find(t, old);
     if (at == NULL)
-        return error_set(err, -ENOTSUP,
+        return error_set(err, -EOPNOTSUPP,
                          "the vmdescription tells the length of '%s' in a way "
                          "that is not known here",
                          part->section);

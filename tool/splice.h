@@ -93,7 +93,7 @@ int plan_write(const struct plan *plan, struct vfm_channel *channel,
 void plan_free(struct plan *plan);
 
 /* Makes a new vmdescription out of the one in @json, with @parts.  The text is
- * to be freed.  Returns 0, or -ENOTSUP if it is not written as QEMU does. */
+ * to be freed.  Returns 0, or -EOPNOTSUPP if it is not written as QEMU does. */
 int text_edit(const char *json, size_t len, const struct part *parts,
               size_t num_parts, char **newp, size_t *new_len,
               struct vfm_error *err);

@@ -23,12 +23,12 @@
  * Errors     Negative errno values; the sentence begins with "offset N: ",
  *            counted from the first byte of the stream.  The first error
  *            stays: every later call returns it.
- *              -EBADMSG   the bytes break the format
- *              -EPROTO    well formed, but in the wrong order or twice
- *              -ENOTSUP   valid QEMU, but something that is not read here
- *              -E2BIG     a limit of the options would be passed
- *              -ENODATA   the stream ends where it may not (finish)
- *              -ENOMEM    out of memory
+ *              -EBADMSG     the bytes break the format
+ *              -EPROTO      well formed, but in the wrong order or twice
+ *              -EOPNOTSUPP  valid QEMU, but something that is not read here
+ *              -E2BIG       a limit of the options would be passed
+ *              -ENODATA     the stream ends where it may not (finish)
+ *              -ENOMEM      out of memory
  * Ownership  What an event points to is valid until the next call with the
  *            same decoder: bulk data points into the caller's buffer or into
  *            the decoder.

@@ -126,7 +126,7 @@ int blob_check_version(const struct blob *blob, uint32_t version,
 {
     if (version >= blob->is.min_version && version <= blob->is.version)
         return 0;
-    return error_set(err, -ENOTSUP,
+    return error_set(err, -EOPNOTSUPP,
                      "%s: the source's is of version %u, this VMM loads %u to "
                      "%u",
                      blob->is.name, version, blob->is.min_version,

@@ -33,9 +33,9 @@ int pci_keeper_save(const struct pci_keeper *keeper, struct pci_state *ps,
 /*
  * Has the VMM take the record, and then writes the command register to @dev.
  * Returns 0 when all is done, -EAGAIN, or an error; call it until it is over.
- *   -EBADMSG, -ENOTSUP   it is no record that we know
- *   -EINVAL              it is of another kind of device
- *   others               the VMM's, or the device's
+ *   -EBADMSG, -EOPNOTSUPP   it is no record that we know
+ *   -EINVAL                 it is of another kind of device
+ *   others                  the VMM's, or the device's
  */
 int pci_keeper_load(struct pci_keeper *keeper, struct pci_state *ps,
                     struct vfm_device *dev, const char *who,

@@ -106,7 +106,7 @@ int ram_load_page(struct ram_load *rl, const char *name, uint64_t offset,
 
     if ((data != NULL && len != VFM_RAM_PAGE_SIZE) ||
         offset % VFM_RAM_PAGE_SIZE != 0)
-        return error_set(err, -ENOTSUP,
+        return error_set(err, -EOPNOTSUPP,
                          "ram: the source's pages have %zu bytes, not %d", len,
                          VFM_RAM_PAGE_SIZE);
     if (data == NULL) {

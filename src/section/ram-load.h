@@ -40,7 +40,7 @@ int ram_load_list_over(const struct ram_load *rl, struct vfm_error *err);
  * stream.
  *
  * Returns 0.
- *   -ENOTSUP  pages of another size
+ *   -EOPNOTSUPP  pages of another size
  */
 int ram_load_page(struct ram_load *rl, const char *name, uint64_t offset,
                   const void *data, size_t len, struct vfm_error *err);

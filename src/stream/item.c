@@ -35,7 +35,7 @@ static int run_header(struct vfm_decoder *dec, struct vfm_stream_event *ev)
                             "no migration stream: the magic is 0x%08" PRIx32,
                             get_be32(p));
     if (get_be32(p + 4) == STREAM_VERSION_OBSOLETE)
-        return decoder_fail(dec, -ENOTSUP, 4,
+        return decoder_fail(dec, -EOPNOTSUPP, 4,
                             "streams of version 2 are obsolete");
     if (get_be32(p + 4) != STREAM_VERSION)
         return decoder_fail(dec, -EBADMSG, 4,
@@ -122,7 +122,7 @@ static int add_capability(struct vfm_decoder *dec, const uint8_t *name,
         return decoder_fail(dec, -EBADMSG, at,
                             "a capability's name has bytes that no name has");
     if (strcmp(to, "mapped-ram") == 0)
-        return decoder_fail(dec, -ENOTSUP, at,
+        return decoder_fail(dec, -EOPNOTSUPP, at,
                             "the capability mapped-ram keeps pages outside "
                             "of the stream, which is not read");
     if (strcmp(to, "x-ignore-shared") == 0)
@@ -219,14 +219,14 @@ static int run_subsection(struct vfm_decoder *dec, struct vfm_stream_event *ev)
         return decoder_fail(dec, -EBADMSG, dec->in.offset + 2,
                             "a subsection's name has bytes that no name has");
     if (get_be32(p + head - 4) != 1)
-        return decoder_fail(dec, -ENOTSUP, dec->in.offset + head - 4,
+        return decoder_fail(dec, -EOPNOTSUPP, dec->in.offset + head - 4,
                             "version %" PRIu32 " of the subsection '%s' is "
                             "not known",
                             get_be32(p + head - 4), name);
     for (size_t i = 0; i < sizeof(subsections) / sizeof(subsections[0]); i++)
         if (strcmp(name, subsections[i].name) == 0)
             return subsections[i].read(dec, head);
-    return decoder_fail(dec, -ENOTSUP, dec->in.offset,
+    return decoder_fail(dec, -EOPNOTSUPP, dec->in.offset,
                         "the subsection '%s' is not known", name);
 }
 
@@ -263,7 +263,7 @@ static int check_command(struct vfm_decoder *dec, uint16_t number, uint16_t len)
         return decoder_fail(dec, -EBADMSG, at, "command %u is not known",
                             number);
     if (!commands[number].read)
-        return decoder_fail(dec, -ENOTSUP, at,
+        return decoder_fail(dec, -EOPNOTSUPP, at,
                             "the command %s is of no plain pre-copy migration, "
                             "others are not read",
                             commands[number].name);
@@ -282,7 +282,7 @@ static int check_advise(struct vfm_decoder *dec, const uint8_t *payload)
 
     if (page_sizes == dec->page_size)
         return 0;
-    return decoder_fail(dec, -ENOTSUP, dec->in.offset,
+    return decoder_fail(dec, -EOPNOTSUPP, dec->in.offset,
                         "post-copy with huge pages (sizes 0x%" PRIx64
                         ") is not read",
                         page_sizes);

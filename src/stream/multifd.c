@@ -229,7 +229,7 @@ static int run_packet(struct vfm_multifd_decoder *dec,
     dec->packet = dec->in.offset;
     dec->flags = get_be32(p + 8);
     if ((dec->flags & MULTIFD_FLAG_COMPRESSION) != 0)
-        return multifd_fail(dec, -ENOTSUP, dec->packet + 8,
+        return multifd_fail(dec, -EOPNOTSUPP, dec->packet + 8,
                             "compressed packets (flags 0x%" PRIx32
                             ") are not read",
                             dec->flags);

@@ -96,7 +96,7 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
                          len);
     config->version = get_be32(p);
     if (config->version > PCI_CONFIG_VERSION)
-        return error_set(err, -ENOTSUP,
+        return error_set(err, -EOPNOTSUPP,
                          "configuration record: version %" PRIu32
                          " is not known",
                          config->version);

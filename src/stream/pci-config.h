@@ -43,8 +43,8 @@ struct pci_config {
  * Reads @len bytes, what is between the record's tags.
  *
  * Returns 0 and a view of @data in *@config.
- *   -EBADMSG  its length fits nothing, or a value is none
- *   -ENOTSUP  another version
+ *   -EBADMSG     its length fits nothing, or a value is none
+ *   -EOPNOTSUPP  another version
  */
 int pci_config_decode(const void *data, size_t len, struct pci_config *config,
                       struct vfm_error *err);

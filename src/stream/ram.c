@@ -258,10 +258,10 @@ static int read_page_record(struct vfm_decoder *dec,
 static int refuse_flags(struct vfm_decoder *dec, uint64_t flags)
 {
     if (flags == RAM_FLAG_HOOK)
-        return decoder_fail_section(dec, -ENOTSUP, dec->in.offset,
+        return decoder_fail_section(dec, -EOPNOTSUPP, dec->in.offset,
                                     "RDMA is not read");
     if (flags == RAM_FLAG_COMPRESSED || flags == RAM_FLAG_FULL)
-        return decoder_fail_section(dec, -ENOTSUP, dec->in.offset,
+        return decoder_fail_section(dec, -EOPNOTSUPP, dec->in.offset,
                                     "the flags 0x%" PRIx64 " are obsolete",
                                     flags);
     return decoder_fail_section(dec, -EBADMSG, dec->in.offset,

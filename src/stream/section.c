@@ -86,7 +86,7 @@ static int check_version(struct vfm_decoder *dec, const struct section *new)
         good = new->version <= VFIO_SECTION_VERSION;
     if (good)
         return 0;
-    return decoder_fail(dec, -ENOTSUP, dec->in.offset,
+    return decoder_fail(dec, -EOPNOTSUPP, dec->in.offset,
                         "version %" PRIu32 " of the section '%s' is not known",
                         new->version, new->name);
 }
@@ -97,7 +97,7 @@ static int check_kind(struct vfm_decoder *dec, const struct section *new,
                       enum vfm_section_type type)
 {
     if (type == VFM_SECTION_START && new->kind == VFM_SECTION_KIND_OTHER)
-        return decoder_fail(dec, -ENOTSUP, dec->in.offset,
+        return decoder_fail(dec, -EOPNOTSUPP, dec->in.offset,
                             "section '%s' (START): what it holds is not known, "
                             "so neither is its length",
                             new->name);

@@ -161,8 +161,8 @@ static void a_byte_that_changed_is_noticed(void **state)
 static void what_the_target_cannot_take_is_refused(void **state)
 {
     (void)state;
-    assert_int_equal(blob_begin(to, 1, 42, &err), -ENOTSUP);
-    assert_int_equal(blob_begin(to, 4, 42, &err), -ENOTSUP);
+    assert_int_equal(blob_begin(to, 1, 42, &err), -EOPNOTSUPP);
+    assert_int_equal(blob_begin(to, 4, 42, &err), -EOPNOTSUPP);
     assert_string_equal(err.message, "clock: the source's is of version 4, "
                                      "this VMM loads 2 to 3");
     assert_int_equal(blob_begin(to, 3, 101, &err), -E2BIG);

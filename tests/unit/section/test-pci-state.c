@@ -268,7 +268,7 @@ static void a_record_of_another_version_is_refused(void **state)
     assert_int_equal(save(), 0);
     load(saved.record_len);
     loaded.record[3] = 3;
-    refuse(-ENOTSUP, "version 3");
+    refuse(-EOPNOTSUPP, "version 3");
     load(saved.record_len);
     loaded.record[3] = 1;
     assert_int_equal(apply(), 0);

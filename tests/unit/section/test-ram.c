@@ -294,9 +294,9 @@ static void pages_of_another_size_are_refused(void **state)
 {
     (void)state;
     assert_int_equal(ram_load_page(load, "main", 0, a.main, 1024, &err),
-                     -ENOTSUP);
+                     -EOPNOTSUPP);
     assert_int_equal(ram_load_page(load, "main", 1024, NULL, 0, &err),
-                     -ENOTSUP);
+                     -EOPNOTSUPP);
 }
 
 static void what_makes_no_memory_is_refused(void **state)

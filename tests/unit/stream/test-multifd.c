@@ -212,7 +212,7 @@ static void unknown_flags_and_compression_are_refused(void **state)
     says(-EBADMSG, "offset 72: a packet's flags 0x41 are not known");
     begin();
     make_ram(0x04, 0, 0, 0);
-    says(-ENOTSUP, "offset 72: compressed packets (flags 0x4) are not read");
+    says(-EOPNOTSUPP, "offset 72: compressed packets (flags 0x4) are not read");
 }
 
 static void numbers_of_pages_that_do_not_fit_are_refused(void **state)

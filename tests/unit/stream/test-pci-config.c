@@ -128,9 +128,11 @@ static void a_newer_version_is_refused(void **state)
 
     (void)state;
     put_be32(record, 3);
-    assert_int_equal(pci_config_decode(record, len, &config, NULL), -ENOTSUP);
+    assert_int_equal(pci_config_decode(record, len, &config, NULL),
+                     -EOPNOTSUPP);
     put_be32(record, UINT32_MAX);
-    assert_int_equal(pci_config_decode(record, len, &config, NULL), -ENOTSUP);
+    assert_int_equal(pci_config_decode(record, len, &config, NULL),
+                     -EOPNOTSUPP);
     put_be32(record, 0);
     assert_int_equal(pci_config_decode(record, len, &config, NULL), 0);
 }

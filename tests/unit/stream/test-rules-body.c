@@ -279,10 +279,10 @@ static void obsolete_flags_and_rdma_are_refused(void **state)
     (void)state;
     begin_ram(VFM_SECTION_PART);
     make_64(&m, RAM_FLAG_COMPRESSED);
-    refused(&m, -ENOTSUP, IN_RAM "the flags 0x100 are obsolete");
+    refused(&m, -EOPNOTSUPP, IN_RAM "the flags 0x100 are obsolete");
     begin_ram(VFM_SECTION_PART);
     make_64(&m, RAM_FLAG_HOOK);
-    refused(&m, -ENOTSUP, IN_RAM "RDMA is not read");
+    refused(&m, -EOPNOTSUPP, IN_RAM "RDMA is not read");
 }
 
 static void a_page_of_an_unknown_block_is_refused(void **state)

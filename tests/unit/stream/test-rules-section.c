@@ -172,11 +172,11 @@ static void an_unknown_version_of_a_section_is_refused(void **state)
     (void)state;
     make(&m);
     encode_section_begin(&m.enc, VFM_SECTION_START, 1, "ram", 0, 3);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset " FIRST ": version 3 of the section 'ram' is not known");
     make(&m);
     encode_section_begin(&m.enc, VFM_SECTION_START, 1, "vfio", 0, 2);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset " FIRST ": version 2 of the section 'vfio' is not known");
 }
 
@@ -201,7 +201,7 @@ static void parts_of_something_unknown_are_refused(void **state)
     (void)state;
     make(&m);
     encode_section_begin(&m.enc, VFM_SECTION_START, 1, "slirp", 0, 4);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset " FIRST ": section 'slirp' (START): what it holds is not "
             "known, so neither is its length");
 }

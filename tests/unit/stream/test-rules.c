@@ -45,7 +45,7 @@ static void another_version_of_the_stream_is_refused(void **state)
     make_empty(&m);
     make_32(&m, STREAM_MAGIC);
     make_32(&m, 2);
-    refused(&m, -ENOTSUP, "offset 4: streams of version 2 are obsolete");
+    refused(&m, -EOPNOTSUPP, "offset 4: streams of version 2 are obsolete");
 }
 
 static void a_missing_configuration_is_refused_if_it_is_required(void **state)
@@ -100,10 +100,10 @@ static void an_unknown_subsection_is_refused(void **state)
 {
     (void)state;
     make_subsection("configuration/other", 1);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset 17: the subsection 'configuration/other' is not known");
     make_subsection("configuration/uuid", 2);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset 37: version 2 of the subsection 'configuration/uuid' is "
             "not known");
 }
@@ -134,7 +134,7 @@ static void mapped_ram_is_refused_by_name(void **state)
     make_subsection("configuration/capabilities", 1);
     make_32(&m, 1);
     make_text(&m, "\012mapped-ram");
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset 54: the capability mapped-ram keeps pages outside of the "
             "stream, which is not read");
 }
@@ -216,12 +216,12 @@ static void post_copy_is_refused_by_name(void **state)
     (void)state;
     make(&m);
     encode_command(&m.enc, (enum vfm_stream_command)4, NULL, 0);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset " FIRST ": the command POSTCOPY_LISTEN is of no plain "
             "pre-copy migration, others are not read");
     make(&m);
     encode_command(&m.enc, (enum vfm_stream_command)7, "\0\0\0\1", 4);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset " FIRST ": the command PACKAGED is of no plain pre-copy "
             "migration, others are not read");
 }
@@ -239,7 +239,7 @@ static void post_copy_may_be_announced_without_huge_pages(void **state)
     accepted(&m, "COMMAND 3 data 16");
     make(&m);
     encode_command(&m.enc, VFM_COMMAND_POSTCOPY_ADVISE, huge, 16);
-    refused(&m, -ENOTSUP,
+    refused(&m, -EOPNOTSUPP,
             "offset " FIRST ": post-copy with huge pages (sizes 0x200400) is "
             "not read");
 }
