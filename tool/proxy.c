@@ -32,7 +32,7 @@ struct proxy_options {
     bool strict;
     bool json;
     bool quiet;
-    const char *timeline;
+    const char *events;
     uint32_t connect_timeout_ms;
     uint32_t idle_timeout_ms;
     uint32_t peer_timeout_ms;
@@ -83,12 +83,13 @@ static const struct args_option strict = {
         "that is only told",
 };
 
-static const struct args_option timeline = {
-    .name = "timeline",
+static const struct args_option events = {
+    .name = "events",
     .value = "FILE",
     .take = args_take_string,
-    OPTION(timeline),
-    .help = "write the timeline to FILE as well, a JSON object for each line",
+    OPTION(events),
+    .help = "write the timeline to FILE as it grows, a JSON object for each "
+            "line",
 };
 
 static const struct args_option connect_timeout = {
@@ -133,9 +134,8 @@ static const struct args_option quiet = {
 };
 
 static const struct args_option *const options[] = {
-    &channels,     &strict,       &timeline, &connect_timeout,
-    &idle_timeout, &peer_timeout, &json,     &quiet,
-    NULL,
+    &channels, &strict, &events, &connect_timeout, &idle_timeout, &peer_timeout,
+    &json,     &quiet,  NULL,
 };
 
 static const struct args_syntax syntax = {
@@ -396,7 +396,7 @@ static void print_json(struct proxy *p, const char *error)
 
 static int open_timeline(struct proxy *p, struct vfm_error *err)
 {
-    const char *name = p->opts->timeline;
+    const char *name = p->opts->events;
 
     p->timeline.began_at = clock_now();
     p->timeline.print = !p->opts->json && !p->opts->quiet;
@@ -423,7 +423,7 @@ static int close_timeline(struct proxy *p, struct vfm_error *err)
     if (fclose(p->timeline.file) == 0 && !failed)
         return 0;
     return error_set(err, -errno, "%s: cannot write all of it: %s",
-                     p->opts->timeline, strerror(errno));
+                     p->opts->events, strerror(errno));
 }
 
 static int proxy(struct proxy *p, const char *from, struct vfm_error *err)

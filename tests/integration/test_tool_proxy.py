@@ -275,6 +275,15 @@ def test_what_the_target_says_is_checked(answers, what, tmp_path):
     assert what in run.error()
 
 
+def test_the_file_of_events_is_the_timeline_line_by_line(tmp_path):
+    events = tmp_path / "events"
+    _, _, run = replay(tmp_path, parts(PRECOPY), "--events", events,
+                       answers=good_answers(PRECOPY))
+    run.ok()
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert len(lines) > 10 and lines == run.json()["timeline"]
+
+
 def test_a_stream_that_is_cut_is_told(tmp_path):
     main = parts(PRECOPY)[0][:-10]
     came, _, run = replay(tmp_path, [main], answers=good_answers(PRECOPY))

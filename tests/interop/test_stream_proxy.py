@@ -106,7 +106,7 @@ def test_the_timeline_is_told_as_it_happens(tmp_path):
     timeline = tmp_path / "timeline"
     with source, target:
         run, ends = migrate(source, target, socket_name(tmp_path, "here"),
-                            socket_name(tmp_path, "there"), "--timeline",
+                            socket_name(tmp_path, "there"), "--events",
                             timeline)
     run.ok()
     entries = [json.loads(line) for line in timeline.read_text().splitlines()]
