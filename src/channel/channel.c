@@ -164,8 +164,8 @@ ssize_t vfm_channel_send(struct vfm_channel *ch, const struct iovec *iov, int n,
     return ret;
 }
 
-ssize_t vfm_channel_recv(struct vfm_channel *ch, void *buf, size_t len,
-                         struct vfm_error *err)
+ssize_t channel_recvv(struct vfm_channel *ch, const struct iovec *iov, int n,
+                      struct vfm_error *err)
 {
     ssize_t ret;
 
@@ -174,13 +174,21 @@ ssize_t vfm_channel_recv(struct vfm_channel *ch, void *buf, size_t len,
     if (!ch->can_recv)
         return error_set(err, -EBADF, "%s: can only be sent to", ch->name);
 
-    ret = ch->ops->recv(ch, buf, len);
+    ret = ch->ops->recv(ch, iov, n);
     if (ret == -EAGAIN)
         return error_set(err, -EAGAIN, "%s: nothing to receive yet", ch->name);
     if (ret < 0)
         return break_recv(ch, (int)ret, err);
     ch->bytes_received += (uint64_t)ret;
     return ret;
+}
+
+ssize_t vfm_channel_recv(struct vfm_channel *ch, void *buf, size_t len,
+                         struct vfm_error *err)
+{
+    const struct iovec whole = { buf, len };
+
+    return channel_recvv(ch, &whole, 1, err);
 }
 
 int vfm_channel_finish(struct vfm_channel *ch, struct vfm_error *err)

@@ -15,7 +15,7 @@
 struct channel_ops {
     /* Never wait.  Return a count or a negative errno value. */
     ssize_t (*send)(struct vfm_channel *ch, const struct iovec *iov, int n);
-    ssize_t (*recv)(struct vfm_channel *ch, void *buf, size_t len);
+    ssize_t (*recv)(struct vfm_channel *ch, const struct iovec *iov, int n);
 
     /* Ends the sending direction in good order; called again after -EAGAIN,
      * which ch->end_fd or ch->finish_deadline ends.  Describes its failure. */
@@ -110,6 +110,10 @@ extern const struct transport fd_transport;
 extern const struct transport file_transport;
 extern const struct transport exec_transport;
 
+/* vfm_channel_recv() into several places, one after the other. */
+ssize_t channel_recvv(struct vfm_channel *ch, const struct iovec *iov, int n,
+                      struct vfm_error *err);
+
 /* Copies @from, which may be NULL or of another version, to @to. */
 int channel_options_read(struct vfm_channel_options *to,
                          const struct vfm_channel_options *from,
@@ -138,7 +142,7 @@ int socket_channel_take(int fd, const char *name,
                         struct vfm_channel **chp, struct vfm_error *err);
 
 ssize_t socket_send(struct vfm_channel *ch, const struct iovec *iov, int n);
-ssize_t socket_recv(struct vfm_channel *ch, void *buf, size_t len);
+ssize_t socket_recv(struct vfm_channel *ch, const struct iovec *iov, int n);
 
 /* Gives a UNIX socket a larger buffer to send from.  TCP sizes its own. */
 void socket_make_room(int fd);
@@ -172,6 +176,6 @@ int socket_reach(int (*attempt)(const void *arg, int64_t deadline,
 
 /* write() and read() of what is no socket. */
 ssize_t fd_send(struct vfm_channel *ch, const struct iovec *iov, int n);
-ssize_t fd_recv(struct vfm_channel *ch, void *buf, size_t len);
+ssize_t fd_recv(struct vfm_channel *ch, const struct iovec *iov, int n);
 
 #endif

@@ -68,12 +68,12 @@ ssize_t fd_send(struct vfm_channel *ch, const struct iovec *iov, int n)
     return ret == 0 ? -EIO : ret;
 }
 
-ssize_t fd_recv(struct vfm_channel *ch, void *buf, size_t len)
+ssize_t fd_recv(struct vfm_channel *ch, const struct iovec *iov, int n)
 {
     ssize_t ret;
 
     do
-        ret = read(ch->fd, buf, len);
+        ret = readv(ch->fd, iov, n);
     while (ret < 0 && errno == EINTR);
     return ret < 0 ? -errno : ret;
 }

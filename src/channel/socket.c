@@ -45,12 +45,16 @@ ssize_t socket_send(struct vfm_channel *ch, const struct iovec *iov, int n)
     return ret < 0 ? -errno : ret;
 }
 
-ssize_t socket_recv(struct vfm_channel *ch, void *buf, size_t len)
+ssize_t socket_recv(struct vfm_channel *ch, const struct iovec *iov, int n)
 {
+    struct msghdr msg = {
+        .msg_iov = (struct iovec *)iov,
+        .msg_iovlen = (size_t)n,
+    };
     ssize_t ret;
 
     do
-        ret = recv(ch->fd, buf, len, MSG_DONTWAIT);
+        ret = recvmsg(ch->fd, &msg, MSG_DONTWAIT);
     while (ret < 0 && errno == EINTR);
     return ret < 0 ? -errno : ret;
 }

@@ -316,6 +316,15 @@ ssize_t device_write(struct vfm_device *dev, const void *data, size_t len,
     return ret < 0 ? ret : dev->ops->write(dev, data, len, err);
 }
 
+ssize_t device_room(struct vfm_device *dev, void **room, struct vfm_error *err)
+{
+    int ret = check_session(dev, SESSION_LOAD, err);
+
+    if (ret < 0 || dev->ops->room == NULL)
+        return ret;
+    return dev->ops->room(dev, room, err);
+}
+
 int device_flush(struct vfm_device *dev, struct vfm_error *err)
 {
     int ret = check_session(dev, SESSION_LOAD, err);

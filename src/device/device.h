@@ -63,7 +63,7 @@ struct device_call {
 };
 
 /*
- * What a backend must provide.  Every member is required.
+ * What a backend must provide.  Every member but room() is required.
  *
  * Backends translate; they hold no policy and no copy of the state.  All take
  * what the device says as hostile.  A failure of the transport itself is
@@ -97,6 +97,12 @@ struct device_ops {
      * an error, which may be that of an earlier write. */
     ssize_t (*write)(struct vfm_device *dev, const void *data, size_t len,
                      struct vfm_error *err);
+
+    /* Shows where what is written next may be put, so that it is not copied:
+     * write() knows it by its address.  It stays until that write, or the end
+     * of the session.  Returns its size, 0 if there is no such place, -EAGAIN
+     * if there is none now, or an error.  May be NULL: there is none. */
+    ssize_t (*room)(struct vfm_device *dev, void **room, struct vfm_error *err);
 
     /* Returns 0 when the device has taken all that was written, -EAGAIN
      * before, or the first error. */
@@ -230,6 +236,7 @@ ssize_t device_peek(struct vfm_device *dev, const void **data,
 void device_consume(struct vfm_device *dev, size_t len);
 ssize_t device_write(struct vfm_device *dev, const void *data, size_t len,
                      struct vfm_error *err);
+ssize_t device_room(struct vfm_device *dev, void **room, struct vfm_error *err);
 int device_flush(struct vfm_device *dev, struct vfm_error *err);
 
 /* Whether a call is under way. */

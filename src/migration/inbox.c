@@ -37,6 +37,7 @@ static void make_room(struct inbox *in)
 ssize_t inbox_fill(struct inbox *in, struct vfm_channel *ch,
                    struct vfm_error *err)
 {
+    size_t len;
     ssize_t n;
 
     if (in->ended)
@@ -44,7 +45,10 @@ ssize_t inbox_fill(struct inbox *in, struct vfm_channel *ch,
     make_room(in);
     if (in->end == in->size)
         return -ENOBUFS;
-    n = vfm_channel_recv(ch, in->buf + in->end, in->size - in->end, err);
+    len = in->size - in->end;
+    if (in->most > 0 && in->most < len)
+        len = in->most;
+    n = vfm_channel_recv(ch, in->buf + in->end, len, err);
     if (n > 0)
         in->end += (size_t)n;
     else if (n == 0)

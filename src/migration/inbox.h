@@ -19,7 +19,8 @@ struct inbox {
     size_t size;
     size_t start;
     size_t end;
-    bool ended; /* the peer sends no more */
+    size_t most; /* to receive at once; 0: as much as there is room for */
+    bool ended;  /* the peer sends no more */
 };
 
 /* Returns 0 or -ENOMEM. */

@@ -158,6 +158,21 @@ int lane_fill(struct vfm_migration *m, struct lane *lane, struct vfm_error *err)
     return n == -EAGAIN ? -EAGAIN : lane_failed(m, lane, (int)n, err);
 }
 
+int lane_land(struct vfm_migration *m, struct lane *lane, struct vfm_error *err)
+{
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
+    bool came;
+    int ret =
+        landing_fill(&lane->landing, &lane->inbox, lane->channel, &came, err);
+
+    spend(m, cause);
+    if (came)
+        m->heard_at = clock_now();
+    if (ret == -EAGAIN)
+        m->wishes.lanes_recv |= UINT32_C(1) << lane->number;
+    return ret >= 0 || ret == -EAGAIN ? ret : lane_failed(m, lane, ret, err);
+}
+
 /* Nothing is ever said to a source on one. */
 static int watch_source(struct vfm_migration *m, struct lane *lane,
                         struct vfm_error *err)

@@ -33,6 +33,7 @@
 #include <vfmig/stream.h>
 
 #include "migration/inbox.h"
+#include "migration/landing.h"
 #include "migration/outbox.h"
 
 struct member;
@@ -64,8 +65,9 @@ struct lane {
     struct vfm_multifd_decoder *decoder;
     struct vfm_multifd_event event; /* not yet fully used */
     bool has_event;
-    bool counted; /* its packet is in the window */
-    size_t used;  /* bytes of it */
+    bool counted;           /* its packet is in the window */
+    size_t used;            /* bytes of it */
+    struct landing landing; /* where its data is */
 };
 
 struct stranger {
@@ -101,6 +103,10 @@ int lane_flush(struct vfm_migration *m, struct lane *lane,
                struct vfm_error *err);
 /* Receives.  0 if there is news, -EAGAIN, or an error: an end is one. */
 int lane_fill(struct vfm_migration *m, struct lane *lane,
+              struct vfm_error *err);
+/* Receives into its landing.  1 when that is ready, 0 at the end, -EAGAIN, or
+ * an error. */
+int lane_land(struct vfm_migration *m, struct lane *lane,
               struct vfm_error *err);
 /* Fails if one was lost that has nothing to say. */
 int lanes_watch(struct vfm_migration *m, struct vfm_error *err);

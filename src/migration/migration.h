@@ -32,6 +32,7 @@
 
 #include "device/device.h"
 #include "migration/inbox.h"
+#include "migration/landing.h"
 #include "migration/lane.h"
 #include "migration/message.h"
 #include "migration/outbox.h"
@@ -156,6 +157,7 @@ struct target {
     struct vfm_stream_event event; /* not yet fully used */
     bool has_event;
     size_t event_used;                   /* bytes of it */
+    struct landing landing;              /* where its data is */
     struct member *loading;              /* whose section it is, or NULL */
     struct blob *blob;                   /* likewise */
     struct blob *arrived[VFM_BLOBS_MAX]; /* in the order of the stream */
@@ -352,6 +354,10 @@ int talk_flush(struct vfm_migration *m, struct vfm_error *err);
 /* Receives what is there.  0 if there is news, -EAGAIN if not, -ENODATA if the
  * peer sends no more. */
 int talk_fill(struct vfm_migration *m, struct vfm_error *err);
+/* Receives into @l instead.  1 when it is ready, 0 at the end of the stream,
+ * -EAGAIN, or an error. */
+int talk_land(struct vfm_migration *m, struct landing *l,
+              struct vfm_error *err);
 /* Receives the peer's hello, or its answer to ours: its JSON text, valid until
  * the inbox is filled again.  Returns 0, -EAGAIN, or an error. */
 int talk_hear_hello(struct vfm_migration *m, const char **json, size_t *len,

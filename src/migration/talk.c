@@ -61,6 +61,20 @@ int talk_fill(struct vfm_migration *m, struct vfm_error *err)
     return n == -EAGAIN ? -EAGAIN : channel_failed(m, (int)n);
 }
 
+int talk_land(struct vfm_migration *m, struct landing *l, struct vfm_error *err)
+{
+    enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
+    bool came;
+    int ret = landing_fill(l, &m->inbox, m->channel, &came, err);
+
+    spend(m, cause);
+    if (came)
+        m->heard_at = clock_now();
+    if (ret == -EAGAIN)
+        m->wishes.recv = true;
+    return ret >= 0 || ret == -EAGAIN ? ret : channel_failed(m, ret);
+}
+
 int talk_hear_hello(struct vfm_migration *m, const char **json, size_t *len,
                     struct vfm_error *err)
 {

@@ -9,6 +9,7 @@
 
 #include "migration/lane.h"
 #include "migration/target.h"
+#include "stream/expect.h"
 #include "util/clock.h"
 #include "util/error.h"
 
@@ -46,6 +47,45 @@ static int find_member(struct vfm_migration *m, const struct lane *lane,
                      lane->number, ev->u.device.name, ev->u.device.instance_id);
 }
 
+/* The rest of a packet whose turn it is goes where its device takes it from, if
+ * it has such a place.  1 if it was received there, 0 if the inbox must do,
+ * -EAGAIN, or an error. */
+static int land(struct vfm_migration *m, struct lane *lane,
+                struct vfm_error *err)
+{
+    uint64_t expected = multifd_data_expected(lane->decoder);
+    struct member *member;
+    enum vfm_cause cause;
+    int ret;
+
+    if (expected == 0 || !lane->counted)
+        return 0;
+    ret = find_member(m, lane, &member, err);
+    if (ret < 0)
+        return ret;
+    cause = spend_for(m, VFM_CAUSE_DEVICE, member);
+    ret =
+        landing_begin(&lane->landing, member->dev, expected, &lane->inbox, err);
+    spend(m, cause);
+    return ret > 0 ? lane_land(m, lane, err) : wish_data(m, ret);
+}
+
+/* 1 and an event, 0 if more bytes are needed, or an error. */
+static int decode(struct lane *lane, bool landed, struct vfm_error *err)
+{
+    const struct landing *l = &lane->landing;
+    size_t used;
+    int ret = vfm_multifd_decoder_next(
+        lane->decoder, landed ? l->room : inbox_data(&lane->inbox),
+        landed ? l->have : inbox_len(&lane->inbox), &used, &lane->event, err);
+
+    if (ret < 0)
+        return fail_lane(lane, ret, err);
+    if (!landed)
+        inbox_use(&lane->inbox, used);
+    return ret;
+}
+
 /* The next event, if what is there holds one, or more comes.  1, 0, or an
  * error. */
 static int next_event(struct vfm_migration *m, struct lane *lane,
@@ -54,18 +94,12 @@ static int next_event(struct vfm_migration *m, struct lane *lane,
     int ret;
 
     while (!lane->has_event) {
-        size_t used;
-
-        ret = vfm_multifd_decoder_next(lane->decoder, inbox_data(&lane->inbox),
-                                       inbox_len(&lane->inbox), &used,
-                                       &lane->event, err);
-        if (ret < 0)
-            return fail_lane(lane, ret, err);
-        inbox_use(&lane->inbox, used);
+        ret = land(m, lane, err);
+        if (ret >= 0)
+            ret = decode(lane, ret == 1, err);
+        lane->has_event = ret > 0;
         if (ret == 0)
             ret = lane_fill(m, lane, err);
-        else
-            lane->has_event = true;
         if (ret < 0)
             return ret == -EAGAIN ? 0 : ret;
         lane->used = 0;
@@ -96,7 +130,12 @@ static int write_data(struct vfm_migration *m, struct lane *lane,
                       struct member *member, struct vfm_error *err)
 {
     const struct vfm_multifd_event *ev = &lane->event;
+    bool landed = landing_holds(&lane->landing, ev->data);
 
+    /* It is the device's once it is written. */
+    if (landed && !lane->landing.noted)
+        note_data(m, member, ev->data, ev->len, true);
+    lane->landing.noted = landed;
     while (lane->used < ev->len) {
         const char *data = (const char *)ev->data + lane->used;
         enum vfm_cause cause = spend_for(m, VFM_CAUSE_DEVICE, member);
@@ -105,10 +144,13 @@ static int write_data(struct vfm_migration *m, struct lane *lane,
         spend(m, cause);
         if (n < 0)
             return wish_data(m, (int)n);
-        note_data(m, member, data, (size_t)n, true);
+        if (!landed)
+            note_data(m, member, data, (size_t)n, true);
         lane->used += (size_t)n;
         m->target.loaded_bytes += (uint64_t)n;
     }
+    if (landed)
+        lane->landing = (struct landing){ 0 };
     return 0;
 }
 
@@ -139,6 +181,9 @@ static int take_device(struct vfm_migration *m, struct lane *lane,
         return ret;
     if (ev->u.device.index != member->next_packet)
         return IS_STUCK;
+    /* A device that data lands in says so again. */
+    if (ev->type == VFM_MULTIFD_DEVICE)
+        lane->inbox.most = 0;
     ret = use_event(m, lane, member, err);
     if (ret < 0)
         return ret == -EAGAIN ? WAITS : ret;

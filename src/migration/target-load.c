@@ -10,6 +10,7 @@
 #include "device/state.h"
 #include "migration/hello.h"
 #include "migration/target.h"
+#include "stream/expect.h"
 #include "util/clock.h"
 #include "util/error.h"
 
@@ -266,17 +267,58 @@ static int fill(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
+/* The device has no room, which counts as its time, or has it again. */
+static void note_busy(struct target *t, bool busy)
+{
+    int64_t now = clock_now();
+
+    if (busy && t->busy_since == 0)
+        t->busy_since = now;
+    if (busy || t->busy_since == 0)
+        return;
+    t->busy_ns += (uint64_t)(now - t->busy_since);
+    t->busy_since = 0;
+}
+
+/* Device data goes where the device takes it from, if it has such a place.
+ * Returns 1 if it was received there, 0 if the inbox must do, or is to be
+ * asked for the end of the stream. */
+static int land(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+    uint64_t expected = decoder_data_expected(t->decoder);
+    enum vfm_cause cause;
+    int ret;
+
+    if (expected == 0 || t->loading == NULL)
+        return 0;
+    cause = spend(m, VFM_CAUSE_DEVICE);
+    ret = landing_begin(&t->landing, t->loading->dev, expected, &m->inbox, err);
+    spend(m, cause);
+    if (ret != 0)
+        note_busy(t, ret == -EAGAIN);
+    if (ret <= 0)
+        return wish_data(m, ret);
+    return talk_land(m, &t->landing, err);
+}
+
 /* The next event, if the bytes that are there hold one. */
 static int next_event(struct vfm_migration *m, struct vfm_error *err)
 {
     struct target *t = &m->target;
+    int ret = land(m, err);
+    bool landed = ret == 1;
     size_t used;
-    int ret = vfm_decoder_next(t->decoder, inbox_data(&m->inbox),
-                               inbox_len(&m->inbox), &used, &t->event, err);
 
     if (ret < 0)
+        return ret;
+    ret = vfm_decoder_next(
+        t->decoder, landed ? t->landing.room : inbox_data(&m->inbox),
+        landed ? t->landing.have : inbox_len(&m->inbox), &used, &t->event, err);
+    if (ret < 0)
         return name_stream(m, ret, err);
-    inbox_use(&m->inbox, used);
+    if (!landed)
+        inbox_use(&m->inbox, used);
     t->has_event = ret == 1;
     t->event_used = 0;
     if (ret == 0 && vfm_decoder_done(t->decoder))

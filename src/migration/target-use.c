@@ -110,6 +110,9 @@ static int begin_section(struct vfm_migration *m, struct vfm_error *err)
 
     m->target.loading = member;
     m->target.blob = NULL;
+    /* A device that data lands in says so again. */
+    if (member == NULL)
+        m->inbox.most = 0;
     if (section->type == VFM_SECTION_END || section->type == VFM_SECTION_FULL)
         m->target.source_stopped = true;
     if (member == NULL)
@@ -119,28 +122,25 @@ static int begin_section(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
-static void note_loaded(struct vfm_migration *m, const void *data, size_t n)
+/* What lies in the device's own memory is the device's once it is written. */
+static void note_landed(struct vfm_migration *m)
 {
     struct target *t = &m->target;
 
-    note_data(m, t->loading, data, n, t->source_stopped);
-    t->event_used += n;
-    t->loaded_bytes += n;
+    if (!t->landing.noted)
+        note_data(m, t->loading, t->event.data, t->event.len,
+                  t->source_stopped);
+    t->landing.noted = true;
 }
 
-static int use_data(struct vfm_migration *m, struct vfm_error *err)
+/* Hands the event's data to its device.  0 when it has all of it. */
+static int write_data(struct vfm_migration *m, struct vfm_error *err)
 {
     struct target *t = &m->target;
-    int64_t now = clock_now();
+    bool landed = landing_holds(&t->landing, t->event.data);
 
-    if (t->loading == NULL)
-        return 0;
-    if (has_lanes(m) && t->source_stopped)
-        return error_set(err, -EPROTO,
-                         "%s: state that belongs on one of the other channels",
-                         t->loading->id);
-    if (t->busy_since == 0)
-        t->busy_since = now;
+    if (landed)
+        note_landed(m);
     while (t->event_used < t->event.len) {
         const char *data = (const char *)t->event.data + t->event_used;
         enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
@@ -150,8 +150,33 @@ static int use_data(struct vfm_migration *m, struct vfm_error *err)
         spend(m, cause);
         if (n < 0)
             return wish_data(m, (int)n);
-        note_loaded(m, data, (size_t)n);
+        if (!landed)
+            note_data(m, t->loading, data, (size_t)n, t->source_stopped);
+        t->event_used += (size_t)n;
+        t->loaded_bytes += (uint64_t)n;
     }
+    if (landed)
+        t->landing = (struct landing){ 0 };
+    return 0;
+}
+
+static int use_data(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct target *t = &m->target;
+    int64_t now = clock_now();
+    int ret;
+
+    if (t->loading == NULL)
+        return 0;
+    if (has_lanes(m) && t->source_stopped)
+        return error_set(err, -EPROTO,
+                         "%s: state that belongs on one of the other channels",
+                         t->loading->id);
+    if (t->busy_since == 0)
+        t->busy_since = now;
+    ret = write_data(m, err);
+    if (ret < 0)
+        return ret;
     t->busy_ns += (uint64_t)(clock_now() - t->busy_since);
     t->busy_since = 0;
     return 0;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "stream/expect.h"
 #include "stream/multifd.h"
 #include "util/bytes.h"
 
@@ -145,6 +146,13 @@ static int run_device_data(struct vfm_multifd_decoder *dec,
 
 static const struct multifd_step step_device_data = { "device data",
                                                       run_device_data };
+
+uint64_t multifd_data_expected(const struct vfm_multifd_decoder *dec)
+{
+    if (dec->error.code != 0 || dec->step != &step_device_data)
+        return 0;
+    return dec->remaining;
+}
 
 static int run_device_config(struct vfm_multifd_decoder *dec,
                              struct vfm_multifd_event *ev)

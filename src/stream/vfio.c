@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "stream/decoder.h"
+#include "stream/expect.h"
 #include "util/bytes.h"
 
 static const struct step step_config;
@@ -152,6 +153,13 @@ static int run_data(struct vfm_decoder *dec, struct vfm_stream_event *ev)
 }
 
 static const struct step step_data = { "a DATA record", run_data };
+
+uint64_t decoder_data_expected(const struct vfm_decoder *dec)
+{
+    if (dec->error.code != 0 || dec->held.replaying || dec->step != &step_data)
+        return 0;
+    return dec->data_remaining;
+}
 
 /* ---------------------------------------------------------------------- */
 

@@ -149,6 +149,7 @@ struct write_slot {
 /* The loading session. */
 struct writer {
     struct write_slot slots[MAX_DEPTH];
+    struct write_slot *room; /* with an area: promised to the next write */
     struct vfm_error failure;
 };
 
@@ -398,6 +399,7 @@ void reader_free(struct client *c);
 /* writer.c */
 ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
                      struct vfm_error *err);
+ssize_t writer_room(struct vfm_device *dev, void **room, struct vfm_error *err);
 int writer_flush(struct vfm_device *dev, struct vfm_error *err);
 void writer_end(struct client *c);
 

@@ -58,6 +58,7 @@ const struct device_ops vfio_user_ops = {
     .peek = reader_peek,
     .consume = reader_consume,
     .write = writer_write,
+    .room = writer_room,
     .flush = writer_flush,
     .end_session = end_session,
     .access = access_region,

@@ -27,9 +27,20 @@ static struct write_slot *find_free(struct client *c)
 
     for (uint32_t i = 0; i < depth; i++)
         if (!c->writer.slots[i].req.outstanding &&
+            &c->writer.slots[i] != c->writer.room &&
             (!by_area || area_slot_is_free(c, i)))
             return &c->writer.slots[i];
     return NULL;
+}
+
+static uint8_t *slot_data(const struct client *c, const struct write_slot *slot)
+{
+    return area_slot(c, (unsigned int)(slot - c->writer.slots));
+}
+
+static bool is_in_room(const struct client *c, const void *data)
+{
+    return c->writer.room != NULL && data == slot_data(c, c->writer.room);
 }
 
 static int send_area_write(struct client *c, struct write_slot *slot,
@@ -39,7 +50,8 @@ static int send_area_write(struct client *c, struct write_slot *slot,
     struct vfu_mig_area_data head = area_request(c, i, len);
     struct iovec part = { &head, sizeof(head) };
 
-    memcpy(area_slot(c, i), data, len);
+    if (slot != c->writer.room)
+        memcpy(area_slot(c, i), data, len);
     return client_try_send(c, &slot->req, VFU_MIG_AREA_WRITE, &part, 1);
 }
 
@@ -81,25 +93,39 @@ static int session_error(struct client *c, struct vfm_error *err)
     return 0;
 }
 
+/* Finds a slot for the next write.  Returns 0, -EAGAIN or an error. */
+static int take_slot(struct client *c, struct write_slot **slot,
+                     struct vfm_error *err)
+{
+    int ret;
+
+    *slot = find_free(c);
+    if (*slot == NULL) {
+        client_pump(c);
+        *slot = find_free(c);
+    }
+    ret = session_error(c, err);
+    if (ret < 0)
+        return ret;
+    return *slot == NULL ? -EAGAIN : 0;
+}
+
 ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
                      struct vfm_error *err)
 {
     struct client *c = device_client(dev);
-    struct write_slot *slot = find_free(c);
+    struct write_slot *slot;
     int ret;
 
     c->wants_room = false;
     if (len == 0)
         return 0;
-    if (slot == NULL) {
-        client_pump(c);
-        slot = find_free(c);
-    }
-    ret = session_error(c, err);
+    ret =
+        is_in_room(c, data) ? session_error(c, err) : take_slot(c, &slot, err);
     if (ret < 0)
         return ret;
-    if (slot == NULL)
-        return -EAGAIN;
+    if (is_in_room(c, data))
+        slot = c->writer.room;
 
     if (len > c->write_size)
         len = c->write_size;
@@ -108,8 +134,30 @@ ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
         c->wants_room = true;
         return ret;
     }
-    return ret < 0 ? client_error(c, err, ret, "write its state")
-                   : (ssize_t)len;
+    if (ret < 0)
+        return client_error(c, err, ret, "write its state");
+    if (slot == c->writer.room)
+        c->writer.room = NULL;
+    return (ssize_t)len;
+}
+
+ssize_t writer_room(struct vfm_device *dev, void **room, struct vfm_error *err)
+{
+    struct client *c = device_client(dev);
+    struct write_slot *slot;
+    int ret;
+
+    if (c->area.base == NULL)
+        return 0;
+    c->wants_room = false;
+    if (c->writer.room == NULL) {
+        ret = take_slot(c, &slot, err);
+        if (ret < 0)
+            return ret;
+        c->writer.room = slot;
+    }
+    *room = slot_data(c, c->writer.room);
+    return c->write_size;
 }
 
 int writer_flush(struct vfm_device *dev, struct vfm_error *err)
@@ -131,6 +179,7 @@ void writer_end(struct client *c)
 {
     for (int i = 0; i < MAX_DEPTH; i++)
         c->writer.slots[i].stale = true;
+    c->writer.room = NULL;
     c->writer.failure = (struct vfm_error){ 0 };
     c->wants_room = false;
 }

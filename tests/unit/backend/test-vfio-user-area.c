@@ -328,6 +328,96 @@ static void a_slot_is_not_used_again_before_its_answer(void **state)
     close_both(&f, dev);
 }
 
+static void into_room(struct vfm_device *dev, size_t *at)
+{
+    void *room = NULL;
+    void *again = NULL;
+    size_t n = DATA_SIZE - *at < PIECE ? DATA_SIZE - *at : PIECE;
+
+    assert_int_equal(device_room(dev, &room, NULL), PIECE);
+    assert_int_equal(device_room(dev, &again, NULL), PIECE);
+    assert_ptr_equal(room, again);
+    memcpy(room, pattern + *at, n);
+    assert_int_equal(device_write(dev, room, n, NULL), n);
+    *at += n;
+}
+
+/* Every other piece comes from elsewhere, and is not put over what was
+ * promised. */
+static void what_is_put_into_the_room_is_written_without_a_copy(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = open_with(&f, CAPS("65536"), &small);
+    size_t at = 0;
+    void *room;
+
+    (void)state;
+    enter(dev, VFM_STATE_RESUMING);
+    while (at < DATA_SIZE) {
+        into_room(dev, &at);
+        fake_serve(&f);
+        if (at == DATA_SIZE)
+            break;
+        assert_int_equal(device_room(dev, &room, NULL), PIECE);
+        memset(room, 0, PIECE);
+        assert_int_equal(device_write(dev, pattern + at, 1000, NULL), 1000);
+        at += 1000;
+        fake_serve(&f);
+    }
+    enter(dev, VFM_STATE_STOP);
+    assert_int_equal(f.loaded_size, DATA_SIZE);
+    assert_memory_equal(f.loaded, pattern, DATA_SIZE);
+    close_both(&f, dev);
+}
+
+static void there_is_no_room_while_all_of_it_is_the_servers(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = open_with(&f, CAPS("32768"), &small);
+    size_t at = 0;
+    void *room;
+
+    (void)state;
+    enter(dev, VFM_STATE_RESUMING);
+    f.is_away = true;
+    into_room(dev, &at);
+    into_room(dev, &at);
+    assert_int_equal(device_room(dev, &room, NULL), -EAGAIN);
+    f.is_away = false;
+    fake_serve(&f);
+    into_room(dev, &at);
+    close_both(&f, dev);
+}
+
+/* What was promised in one session is none of the next one's. */
+static void a_room_ends_with_its_session(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = open_with(&f, CAPS("16384"), &small);
+    void *room;
+
+    (void)state;
+    enter(dev, VFM_STATE_RESUMING);
+    assert_int_equal(device_room(dev, &room, NULL), PIECE);
+    enter(dev, VFM_STATE_STOP);
+    assert_int_equal(device_room(dev, &room, NULL), -EBADFD);
+    enter(dev, VFM_STATE_RESUMING);
+    assert_int_equal(device_write(dev, pattern, 10, NULL), 10);
+    close_both(&f, dev);
+}
+
+static void without_shared_memory_there_is_no_room(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = open_with(&f, CAPS("0"), &small);
+    void *room;
+
+    (void)state;
+    enter(dev, VFM_STATE_RESUMING);
+    assert_int_equal(device_room(dev, &room, NULL), 0);
+    close_both(&f, dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +432,10 @@ int main(void)
         cmocka_unit_test(an_answer_that_contradicts_itself_ends_the_connection),
         cmocka_unit_test(an_error_comes_after_the_data_before_it_and_stays),
         cmocka_unit_test(a_slot_is_not_used_again_before_its_answer),
+        cmocka_unit_test(what_is_put_into_the_room_is_written_without_a_copy),
+        cmocka_unit_test(there_is_no_room_while_all_of_it_is_the_servers),
+        cmocka_unit_test(a_room_ends_with_its_session),
+        cmocka_unit_test(without_shared_memory_there_is_no_room),
     };
 
     for (size_t i = 0; i < sizeof(pattern); i++)

@@ -34,6 +34,7 @@ const char *fake_op_name(enum fake_op op)
         [FAKE_LOG_REPORT] = "log report",
         [FAKE_PEEK] = "peek",
         [FAKE_WRITE] = "write",
+        [FAKE_ROOM] = "find room in",
         [FAKE_FLUSH] = "flush",
     };
 
@@ -358,6 +359,7 @@ static void close_backend(struct vfm_device *dev)
 
     session_end(f);
     free(f->loaded);
+    free(f->room);
     close(f->event_fd);
 }
 
@@ -368,6 +370,7 @@ static const struct device_ops fake_ops = {
     .peek = session_peek,
     .consume = session_consume,
     .write = session_write,
+    .room = session_room,
     .flush = session_flush,
     .end_session = session_over,
     .access = access_now,

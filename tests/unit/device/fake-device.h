@@ -31,6 +31,7 @@ enum fake_op {
     FAKE_LOG_REPORT = DEVICE_LOG_REPORT,
     FAKE_PEEK,
     FAKE_WRITE,
+    FAKE_ROOM,
     FAKE_FLUSH,
     FAKE_NUM_OPS,
 };
@@ -82,6 +83,7 @@ struct fake_device {
     unsigned int delay;     /* -EAGAIN, so many times for each call */
     unsigned int io_delay;  /* and for each piece of data */
     size_t piece;           /* bytes shown and taken at once */
+    size_t room_size;       /* of its own memory for what is loaded; 0: none */
     const uint8_t *data;    /* its state */
     size_t size;            /* of that */
     size_t pre_copy_size;   /* of that, what PRE_COPY yields */
@@ -126,7 +128,10 @@ struct fake_device {
     uint32_t last_write_at; /* into config space */
     unsigned int num_config_writes;
 
+    unsigned int landed; /* writes of what lay there */
+
     /* Inside. */
+    uint8_t *room;
     unsigned int started;
     int event_fd;
     bool again;

@@ -31,6 +31,8 @@ ssize_t session_peek(struct vfm_device *dev, const void **data,
 void session_consume(struct vfm_device *dev, size_t len);
 ssize_t session_write(struct vfm_device *dev, const void *data, size_t len,
                       struct vfm_error *err);
+ssize_t session_room(struct vfm_device *dev, void **room,
+                     struct vfm_error *err);
 int session_flush(struct vfm_device *dev, struct vfm_error *err);
 void session_over(struct vfm_device *dev);
 

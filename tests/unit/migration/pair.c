@@ -143,6 +143,7 @@ static void init_device(struct pair *p, struct fake_device *f,
         f->dev->info.has_precopy_info && !s->no_precopy_info;
     if (!is_source) {
         f->content = FAKE_NOTHING;
+        f->room_size = s->room;
         f->expected = pair_data + index;
         f->expected_size = s->size + index;
         return;

@@ -40,6 +40,7 @@ struct pair_setup {
     size_t initial_size;
     size_t reinit_size;
     size_t piece; /* 0: the fake's own */
+    size_t room;  /* at the target; 0: none */
     uint32_t config_size;
     unsigned int delay; /* on both sides */
     unsigned int io_delay;

@@ -218,6 +218,22 @@ static void devices_that_take_their_time_arrive(void **state)
     end();
 }
 
+static void data_lands_in_the_devices_own_memory(void **state)
+{
+    static const size_t rooms[] = { 700, 70000, 1 << 20 };
+    struct pair_setup setup = three;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        setup.room = rooms[i];
+        setup.io_delay = i % 2;
+        begin(&setup);
+        pair_succeeds(&p);
+        assert_true(p.target.devices[2].landed > 0);
+        end();
+    }
+}
+
 static void both_get_what_the_one_wants_that_wants_fewer(void **state)
 {
     static const unsigned int wants[][3] = {
@@ -544,6 +560,7 @@ int main(void)
         cmocka_unit_test_setup(the_state_goes_over_the_other_channels, reset),
         cmocka_unit_test_setup(a_tight_memory_limit_is_enough, reset),
         cmocka_unit_test_setup(devices_that_take_their_time_arrive, reset),
+        cmocka_unit_test_setup(data_lands_in_the_devices_own_memory, reset),
         cmocka_unit_test_setup(both_get_what_the_one_wants_that_wants_fewer,
                                reset),
         cmocka_unit_test_setup(a_vm_that_is_paused_goes_over_them_too, reset),

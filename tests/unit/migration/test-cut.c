@@ -31,6 +31,14 @@ static const struct pair_setup full = { .migration = PAIR_ALL,
                                         .piece = 10,
                                         .config_size = 256 };
 
+/* At the target the data goes where its devices have room for it. */
+static const struct pair_setup landing = { .migration = PAIR_ALL,
+                                           .num_devices = 2,
+                                           .size = 40,
+                                           .pre_copy_size = 20,
+                                           .piece = 15,
+                                           .room = 7 };
+
 static void cut_after(const struct pair_setup *setup, size_t from_source,
                       size_t from_target)
 {
@@ -67,6 +75,12 @@ static void the_link_dies_after_every_byte(void **state)
 {
     (void)state;
     cut_everywhere(&plain, 1);
+}
+
+static void the_link_dies_while_data_lands_in_a_device(void **state)
+{
+    (void)state;
+    cut_everywhere(&landing, 3);
 }
 
 static void the_link_of_everything_dies_after_many_a_byte(void **state)
@@ -251,6 +265,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_link_dies_after_every_byte),
+        cmocka_unit_test(the_link_dies_while_data_lands_in_a_device),
         cmocka_unit_test(the_link_of_everything_dies_after_many_a_byte),
         cmocka_unit_test(only_a_link_that_dies_around_yours_hands_over),
         cmocka_unit_test(either_side_can_be_cancelled_before_every_dispatch),

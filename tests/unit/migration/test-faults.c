@@ -23,21 +23,25 @@ static struct pair p;
 static const struct pair_setup setups[] = {
     { .migration = PAIR_SC, .num_devices = 1, .size = 3000 },
     { .migration = PAIR_ALL,
+      .room = 2000,
       .num_devices = 1,
       .size = 9000,
       .pre_copy_size = 6000,
       .initial_size = 3000,
       .config_size = 256 },
     { .migration = PAIR_ALL,
+      .room = 2000,
       .num_devices = 2,
       .size = 6000,
       .pre_copy_size = 5000,
       .delay = 1 },
     { .migration = PAIR_P2P,
+      .room = 2000,
       .num_devices = 2,
       .size = 3000,
       .config_size = 4096 },
     { .migration = PAIR_PRE,
+      .room = 2000,
       .num_devices = 1,
       .size = 5000,
       .pre_copy_size = 5000,
@@ -204,6 +208,7 @@ static void every_write_to_the_target_fails_once(void **state)
 {
     (void)state;
     fail_each(false, FAKE_WRITE);
+    fail_each(false, FAKE_ROOM);
     fail_each(false, FAKE_FLUSH);
 }
 

@@ -30,12 +30,13 @@ static uint8_t drop[1024];
 static size_t drop_len;
 static unsigned int times;
 
-static ssize_t recv_again(struct vfm_channel *ch, void *buf, size_t len)
+static ssize_t recv_again(struct vfm_channel *ch, const struct iovec *iov,
+                          int n)
 {
     (void)ch;
-    assert_true(len >= drop_len);
+    assert_true(n > 0 && iov->iov_len >= drop_len);
     assert_true(++times < 10000);
-    memcpy(buf, drop, drop_len);
+    memcpy(iov->iov_base, drop, drop_len);
     return (ssize_t)drop_len;
 }
 

@@ -173,6 +173,34 @@ static void states_of_every_size_arrive(void **state)
     }
 }
 
+/* What is decoded before it may be moved there, or is there already when the
+ * record begins, must come in its order. */
+static void data_lands_in_the_devices_own_memory(void **state)
+{
+    static const size_t rooms[] = { 1, 700, 70000, (size_t)512 << 10 };
+    struct pair_setup s = {
+        .migration = PAIR_ALL,
+        .num_devices = 2,
+        .config_size = 4096,
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(rooms) / sizeof(rooms[0]); i++) {
+        s.room = rooms[i / 2];
+        s.io_delay = i % 2;
+        s.size = s.room == 1 ? 3000 : 1500000;
+        s.pre_copy_size = s.size / 3;
+        s.piece = s.room == 1 ? 100 : 200000;
+        pair_init(&p, &s);
+        p.source.options.downtime_limit_ms = 10000; /* on any machine */
+        pair_succeeds(&p);
+        assert_true(p.target.devices[0].landed > 0);
+        check_figures(&p);
+        check_times(&p.target);
+        pair_close(&p);
+    }
+}
+
 static void three_devices_arrive_together(void **state)
 {
     struct pair_setup s = {
@@ -503,6 +531,7 @@ int main(void)
         cmocka_unit_test(a_device_of_any_features_arrives),
         cmocka_unit_test(a_device_that_begins_anew_arrives),
         cmocka_unit_test(states_of_every_size_arrive),
+        cmocka_unit_test(data_lands_in_the_devices_own_memory),
         cmocka_unit_test(three_devices_arrive_together),
         cmocka_unit_test(several_devices_are_quiet_before_one_stops_or_runs),
         cmocka_unit_test(a_single_device_takes_the_direct_way),
