@@ -160,7 +160,7 @@ def table(quick, channels, relay):
     for n in [1, 2, 4, 8] if channels else []:
         cases.append(Case(
             f"peak memory, {n} channels, {text(sizes[-1])}",
-            move("peak_mib", sizes[-1], words=("--channels", str(n))),
+            move("peak_mib", sizes[-1], channels=n),
             unit="MiB", most=64, target="peak memory, 8 channels"
             if n == 8 else None, size=sizes[-1]))
     cases.append(Case(

@@ -126,8 +126,10 @@ class Bench:
         return [w for i, d in enumerate(devices) for w in ("-d", f"{d},id=d{i}")]
 
     def move(self, size, n=1, link="unix", features="stop-copy,data-size",
-             faults=(), words=(), predict=False, trace=()):
+             faults=(), words=(), predict=False, trace=(), channels=0):
         """n devices from one vfmig to another; what it took."""
+        channels = ("--channels", str(channels)) if channels else ()
+        words = (*words, *channels)
         with self.devices(n, size, features, *faults) as a, \
                 self.devices(n, size, features, *faults) as b:
             if predict:
@@ -135,7 +137,7 @@ class Bench:
                 words = (*words, "--predict", file)
             receive = Child(*self.traced(trace, "r"), self.program("vfmig"),
                             "receive", *self.named(b), self.uri(link),
-                            "--json", stderr=subprocess.PIPE)
+                            *channels, "--json", stderr=subprocess.PIPE)
             try:
                 uri = wait_for_line(receive.process.stderr, "listening on ")
                 send = Child(*self.traced(trace, "s"), self.program("vfmig"),
