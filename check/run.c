@@ -204,6 +204,8 @@ static const char *obstacle(const struct run *r, const struct check *check)
 {
     if (r->lost[0] != '\0')
         return r->lost;
+    if (r->options->is_cancelled != NULL && r->options->is_cancelled())
+        return "cancelled";
     for (size_t i = 0; i < NEEDS_COUNT; i++)
         if ((check->needs & needs[i].bit) != 0 && (r->has & needs[i].bit) == 0)
             return needs[i].why;

@@ -27,6 +27,9 @@ bool check_is_selected(const struct check_selection *selection,
 struct run_options {
     struct check_selection selection;
     uint64_t without; /* UAPI_MIGRATION_* that are not to be tried */
+    /* Asked before each check whether it and the rest are left out; may be
+     * NULL. */
+    bool (*is_cancelled)(void);
 };
 
 /* What is known of the device, and the check that is running. */

@@ -14,6 +14,7 @@
 
 #include "check-print.h"
 #include "cmd.h"
+#include "interrupt.h"
 #include "one-device.h"
 #include "say.h"
 #include "util/error.h"
@@ -238,7 +239,8 @@ static int run_on(struct raw *raw, FILE *out, const struct check_options *opts)
 {
     const struct device_arg *arg = &opts->devices.items[0];
     struct run_options run = { .selection = selection_of(opts),
-                               .without = arg->without };
+                               .without = arg->without,
+                               .is_cancelled = interrupt_is_pending };
     struct progress_line line = { .is_enabled = isatty(STDERR_FILENO) == 1 };
     struct check_report report = { .device = arg->word };
     struct check_result *results;
@@ -253,7 +255,10 @@ static int run_on(struct raw *raw, FILE *out, const struct check_options *opts)
     print_report(out, opts, &report);
     code = verdict(&report);
     free(results);
-    return code;
+    if (!interrupt_is_pending())
+        return code;
+    say_error("%s: cancelled: not all checks were run", arg->word);
+    return EXIT_FAILED;
 }
 
 static int run(FILE *out, const struct check_options *opts)
@@ -262,7 +267,8 @@ static int run(FILE *out, const struct check_options *opts)
     struct raw *raw;
     int code;
 
-    if (open_raw(&opts->devices.items[0], &raw, &err) < 0) {
+    if (interrupt_install(syntax.command, &err) < 0 ||
+        open_raw(&opts->devices.items[0], &raw, &err) < 0) {
         say_error("%s", err.message);
         return EXIT_FAILED;
     }
@@ -309,8 +315,9 @@ static int check_globs(const char *option, const struct globs *globs)
     for (size_t i = 0; i < globs->count; i++)
         if (!matches_any(globs->items[i]))
             return say_usage(syntax.command,
-                             "%s: no check and no group is called '%s'", option,
-                             globs->items[i]);
+                             "%s: no check and no group is called '%s': --list "
+                             "shows all that there are",
+                             option, globs->items[i]);
     return EXIT_DONE;
 }
 

@@ -89,7 +89,8 @@ static int refuse_device(const struct vfm_migration *m,
     if (is_source(m) && !movable && (*n)-- == 0)
         return error_set(err, -EBUSY,
                          "%s is in state %s: somebody else is migrating it, or "
-                         "did and died",
+                         "did and died, and then it has to be brought back to "
+                         "RUNNING",
                          member->id, vfm_state_name(state));
     if (m->num_members > 1 &&
         !vfm_device_has_state(member->dev, VFM_STATE_RUNNING_P2P) &&

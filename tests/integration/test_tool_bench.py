@@ -6,11 +6,11 @@ import json
 import signal
 import socket
 import struct
-import time
 
 import pytest
 
-from vfmig_programs import DEADLINE, Device, MIB, Run, receive, vfmig
+from vfmig_programs import (DEADLINE, Device, MIB, Run, receive, vfmig,
+                            wait_for_steps)
 
 ALL = "stop-copy,pre-copy,p2p,data-size,precopy-info"
 
@@ -103,19 +103,6 @@ def test_a_device_that_fails_to_load_has_lost_what_it_held(tmp_path):
         run = vfmig("bench", "-d", device.word, "--load").exits(3)
         assert device.state() == "RUNNING"
     assert "what it held is lost" in run.error()
-
-
-def wait_for_steps(device, path):
-    """Until the device has changed its state: each look is an answer of it."""
-    end = time.monotonic() + DEADLINE
-    looks = 0
-    while time.monotonic() < end:
-        device.signal(signal.SIGUSR1)
-        looks += 1
-        device.out.wait_for_count("reported\n", looks)
-        if json.loads(path.read_text())["num_steps"] > 0:
-            return
-    raise TimeoutError("the device stays where it is")
 
 
 def test_a_signal_brings_the_device_back(tmp_path):

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """vfmig check: what it says of devices that are right, and of some that are
 not."""
+import json
+import signal
 from pathlib import Path
 
 import pytest
 
-from vfmig_programs import Device, vfmig
+from vfmig_programs import Device, Run, vfmig, wait_for_steps
 
 PERSONALITIES = ["spec", "libvfio-user", "rust", "qemu-limits"]
 # The whole suite, with sanitizers, on a busy machine.
@@ -119,6 +121,22 @@ def test_a_device_that_cannot_be_brought_back_is_left_alone(tmp_path):
                 if reason and "could not be brought back" in reason]
         assert len(lost) > 50
         assert outcomes(run)["session-gives-a-state"] == "skipped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_good_order(tmp_path, number):
+    """The device is back, and what was found until then is reported."""
+    with Device(tmp_path, "d", "--report", tmp_path / "report", "--delay",
+                "RUNNING>STOP:100,count=0") as device, \
+            Run("check", "-d", device.word, "--json") as run:
+        wait_for_steps(device, tmp_path / "report")
+        run.signal(number)
+        run.finish().exits(1)
+        assert device.state() == "RUNNING"
+    checks = json.loads(run.stdout)["checks"]
+    cancelled = [c for c in checks if c["reason"] == "cancelled"]
+    assert len(checks) - 20 < len(cancelled) < len(checks)
+    assert "cancelled" in run.error()
 
 
 def test_a_should_alone_has_an_exit_code_of_its_own(tmp_path):

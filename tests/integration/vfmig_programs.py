@@ -134,6 +134,19 @@ class Device(Program):
         return vfmig("probe", "-d", self.word, "--json").ok().json()
 
 
+def wait_for_steps(device, path):
+    """Until the device has changed its state: each look is an answer of it."""
+    end = time.monotonic() + DEADLINE
+    looks = 0
+    while time.monotonic() < end:
+        device.signal(signal.SIGUSR1)
+        looks += 1
+        device.out.wait_for_count("reported\n", looks)
+        if json.loads(path.read_text())["num_steps"] > 0:
+            return
+    raise TimeoutError("the device stays where it is")
+
+
 class Run(Program):
     """A run of vfmig."""
 
