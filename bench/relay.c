@@ -5,10 +5,13 @@
  * backend, or as clients of the usual kind do it, one request at a time.
  *
  *     relay plain CHUNK FROM TO       CHUNK bytes in a message
- *     relay messages FROM TO          our backend, state in messages
- *     relay area FROM TO              our backend, state in shared memory
+ *     relay messages [CHUNK READS WRITES] FROM TO
+ *                                     our backend, state in messages
+ *     relay area [CHUNK READS WRITES] FROM TO
+ *                                     our backend, state in shared memory
  *
- * FROM and TO are the devices' sockets.  Prints bytes and nanoseconds, from
+ * READS and WRITES are how many of them may be under way.  FROM and TO are the
+ * devices' sockets.  Prints bytes and nanoseconds, from
  * before the first read to after the last answer.  The plain client is a loop
  * without anything of the library: a request, its answer, the other request,
  * its answer; header and data in one call; and no copies but the kernel's.
@@ -260,8 +263,9 @@ static uint64_t run_ours(const char *from_path, const char *to_path,
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: relay plain CHUNK FROM TO\n"
-                    "       relay messages|area [CHUNK DEPTH] FROM TO\n");
+    fprintf(stderr,
+            "usage: relay plain CHUNK FROM TO\n"
+            "       relay messages|area [CHUNK READS WRITES] FROM TO\n");
     return 2;
 }
 
@@ -273,15 +277,16 @@ int main(int argc, char **argv)
     uint64_t bytes;
     int64_t ns;
 
-    if (argc < 4 || argc > 6 || chunk > (16 << 20))
+    if (argc < 4 || argc > 7 || chunk > (16 << 20))
         return usage();
     from = argv[argc - 2];
     to = argv[argc - 1];
     options.no_data_area = strcmp(argv[1], "messages") == 0;
     options.read_size = options.write_size = (uint32_t)chunk;
-    if (argc == 6)
-        options.read_depth = options.write_depth =
-            (uint32_t)strtoul(argv[3], NULL, 0);
+    if (argc == 7) {
+        options.read_depth = (uint32_t)strtoul(argv[3], NULL, 0);
+        options.write_depth = (uint32_t)strtoul(argv[4], NULL, 0);
+    }
     if (strcmp(argv[1], "plain") == 0)
         bytes = run_plainly(from, to, chunk, &ns);
     else

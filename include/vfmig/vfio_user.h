@@ -45,10 +45,10 @@ struct vfm_vfio_user_options {
     uint32_t data_timeout_ms;
 
     /* Bytes of device state in one message and how many of those may be under
-     * way.  Defaults: reads of 1 MiB, 4 at a time; writes of 32 KiB, 8 at a
-     * time, as servers exist that lose their place in larger ones; of 1 MiB if
-     * the server says that it does not.  What the server says it can take is a
-     * limit in any case.  Bounds: 4 KiB to 16 MiB, 1 to 16. */
+     * way.  Defaults: reads of 1 MiB, 2 at a time; writes of 32 KiB, 8 at a
+     * time, as servers exist that lose their place in larger ones; of 1 MiB, 2
+     * at a time, if the server says that it does not.  What the server says it
+     * can take is a limit in any case.  Bounds: 4 KiB to 16 MiB, 1 to 16. */
     uint32_t read_size;
     uint32_t read_depth;
     uint32_t write_size;
@@ -56,7 +56,8 @@ struct vfm_vfio_user_options {
 
     /* Do not offer the server memory for the device's state to go through
      * instead of messages.  Where it takes some, read_size and read_depth are
-     * those of pieces in it, for both directions; the default is 512 KiB. */
+     * those of pieces in it, for both directions; the default is 512 KiB, 4 at
+     * a time. */
     bool no_data_area;
 };
 

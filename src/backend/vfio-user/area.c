@@ -58,7 +58,7 @@ uint32_t area_wish(const struct client *c)
 {
     const struct settings *s = &c->settings;
 
-    return s->no_area ? 0 : (uint32_t)slot_size(s->area_piece) * s->read_depth;
+    return s->no_area ? 0 : (uint32_t)slot_size(s->area_piece) * s->area_depth;
 }
 
 /* Maps @fd and hands it over. */
@@ -87,8 +87,8 @@ int area_open(struct client *c)
         piece = c->max_transfer;
     a->slot_size = slot_size(piece);
     a->slots = (unsigned int)(c->offered_area / a->slot_size);
-    if (a->slots > c->settings.read_depth)
-        a->slots = c->settings.read_depth;
+    if (a->slots > c->settings.area_depth)
+        a->slots = c->settings.area_depth;
     if (a->slots == 0 || c->max_msg_fds == 0)
         return -EOPNOTSUPP;
     fd = make_file(a->slots * a->slot_size);

@@ -44,10 +44,13 @@
 #define MAX_DATA_SIZE           (UINT32_C(16) << 20)
 #define DEFAULT_READ_SIZE       (UINT32_C(1) << 20)
 #define DEFAULT_WRITE_SIZE      (UINT32_C(32) << 10)
-#define DEFAULT_READ_DEPTH      4
+#define DEFAULT_READ_DEPTH      2
 /* Of what is not in messages, no more than stays in a processor's cache. */
 #define DEFAULT_AREA_PIECE      (UINT32_C(512) << 10)
+#define DEFAULT_AREA_DEPTH      4
 #define DEFAULT_WRITE_DEPTH     8
+/* Of large ones, what the socket takes whole: what it does not is copied. */
+#define WHOLE_WRITE_DEPTH       2
 
 /* A message above 36,544 bytes can arrive in pieces, which some servers
  * mistake for messages. */
@@ -105,9 +108,10 @@ struct settings {
     uint32_t read_size;
     uint32_t read_depth;
     uint32_t write_size;
-    uint32_t write_depth;
+    uint32_t write_depth; /* 0: as the write's size has it */
     bool no_area;
     uint32_t area_piece;
+    uint32_t area_depth;
 };
 
 /* One MIG_DATA_READ. */
@@ -227,6 +231,7 @@ struct client {
     uint32_t read_size;
     bool whole_messages; /* the server does not mind large writes */
     uint32_t write_size;
+    uint32_t write_depth;
     uint64_t offered_area; /* what the server takes of the area we proposed */
     struct data_area area;
 

@@ -23,9 +23,9 @@
 #define DEFAULT_STATE_MS   60000
 #define DEFAULT_DATA_MS    30000
 
-/* Room for the writes under way: the kernel's own default is less, and the
- * sender would sleep between them. */
-#define SEND_BUFFER_SIZE   (1 << 20)
+/* Room for the writes under way, which the kernel doubles: what it does not
+ * take at once is copied, and waits. */
+#define SEND_BUFFER_SIZE   (2 << 20)
 
 static int check_range(const char *name, uint32_t value, uint32_t min,
                        uint32_t max, const char *what, struct vfm_error *err)
@@ -60,9 +60,10 @@ static int read_options(struct settings *s,
         .read_size = value_or(o.read_size, DEFAULT_READ_SIZE),
         .read_depth = value_or(o.read_depth, DEFAULT_READ_DEPTH),
         .write_size = o.write_size,
-        .write_depth = value_or(o.write_depth, DEFAULT_WRITE_DEPTH),
+        .write_depth = o.write_depth,
         .no_area = o.no_data_area,
         .area_piece = value_or(o.read_size, DEFAULT_AREA_PIECE),
+        .area_depth = value_or(o.read_depth, DEFAULT_AREA_DEPTH),
     };
     ret = check_range(name, s->read_size, MIN_DATA_SIZE, MAX_DATA_SIZE,
                       "read size", err);
@@ -71,7 +72,7 @@ static int read_options(struct settings *s,
                           "write size", err);
     if (ret == 0)
         ret = check_range(name, s->read_depth, 1, MAX_DEPTH, "read depth", err);
-    if (ret == 0)
+    if (ret == 0 && s->write_depth != 0)
         ret =
             check_range(name, s->write_depth, 1, MAX_DEPTH, "write depth", err);
     return ret;
@@ -181,7 +182,10 @@ static void note_sizes(struct client *c)
 {
     uint32_t write_size =
         c->whole_messages ? DEFAULT_READ_SIZE : DEFAULT_WRITE_SIZE;
+    uint32_t write_depth =
+        c->whole_messages ? WHOLE_WRITE_DEPTH : DEFAULT_WRITE_DEPTH;
 
+    c->write_depth = value_or(c->settings.write_depth, write_depth);
     c->read_size = at_most(c->settings.read_size, c->max_transfer);
     c->write_size =
         at_most(value_or(c->settings.write_size, write_size), c->max_transfer);

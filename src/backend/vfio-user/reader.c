@@ -40,12 +40,16 @@ static void dequeue(struct reader *r)
     memmove(r->queue, r->queue + 1, r->count * sizeof(r->queue[0]));
 }
 
+static unsigned int full_depth(const struct client *c)
+{
+    return c->area.base != NULL ? c->area.slots : c->settings.read_depth;
+}
+
 static struct read_slot *find_free(struct client *c)
 {
     bool by_area = c->area.base != NULL;
-    uint32_t depth = by_area ? c->area.slots : c->settings.read_depth;
 
-    for (uint32_t i = 0; i < depth; i++)
+    for (uint32_t i = 0; i < full_depth(c); i++)
         if (c->reader.slots[i].state == READ_FREE &&
             (!by_area || area_slot_is_free(c, i)))
             return &c->reader.slots[i];
@@ -181,7 +185,7 @@ static void ask(struct client *c)
     if (final)
         r->dry = false;
     if (final || r->window == 0)
-        r->window = c->settings.read_depth;
+        r->window = full_depth(c);
     /* What is asked while the state changes is answered in one or the other,
      * and an empty answer would mean nothing. */
     if (r->dry || r->ended || r->failure.code != 0 || call_is_set_state(c))
@@ -285,7 +289,7 @@ void reader_consume(struct vfm_device *dev, size_t len)
     if (slot->taken < slot->size)
         return;
     if (slot->size == slot->asked)
-        r->window = c->settings.read_depth;
+        r->window = full_depth(c);
     dequeue(r);
     ask(c);
 }

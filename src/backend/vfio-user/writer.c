@@ -23,7 +23,7 @@ static void answered(struct client *c, struct request *req)
 static struct write_slot *find_free(struct client *c)
 {
     bool by_area = c->area.base != NULL;
-    uint32_t depth = by_area ? c->area.slots : c->settings.write_depth;
+    uint32_t depth = by_area ? c->area.slots : c->write_depth;
 
     for (uint32_t i = 0; i < depth; i++)
         if (!c->writer.slots[i].req.outstanding &&

@@ -712,7 +712,7 @@ static void refusals_that_nobody_reads_are_not_hoarded(void **state)
         struct vfu_header header;
         struct vfu_dma_access access;
     } ask = { { .command = VFU_DMA_READ, .size = sizeof(ask) }, { 0, 1 } };
-    const int limit = 8192;
+    const int limit = 32768;
     struct pollfd fds[DEVICE_MAX_FDS] = { { .events = POLLIN } };
     struct fake_server f;
     struct vfm_device *dev = fake_open(&f, NULL);

@@ -27,6 +27,7 @@ static uint8_t saved[DATA_SIZE + 1];
 static const struct vfm_vfio_user_options small = {
     .size = sizeof(small),
     .read_size = READ_SIZE,
+    .read_depth = 4,
 };
 
 static void make_pattern(void)
