@@ -12,6 +12,8 @@ FUZZ_SECONDS ?= 60
 SOAK_ROUNDS ?= 1000
 FAULTS_MOST ?= 0
 FULL ?=
+ROUNDS ?= 20
+MINUTES ?= 15
 QUICK ?=
 JOBS ?= $(shell nproc)
 # Half of a test is waiting for another program.
@@ -80,10 +82,12 @@ mutants: all
 	scripts/mutants $(BUILD) --jobs $(JOBS) $(if $(FULL),--full)
 
 # A build of its own: what is measured is what people install.  QUICK=1: small.
+# ROUNDS: of the cases, unless MINUTES are over before.
 bench: packages-build packages-bench packages-lab
 	$(call setup,$(BUILD)-bench,gcc,--buildtype=release -Dtests=false)
 	ninja -C $(BUILD)-bench -j $(JOBS)
-	scripts/bench $(BUILD)-bench $(if $(QUICK),--quick,--page)
+	scripts/bench $(BUILD)-bench $(if $(QUICK),--quick,--page \
+	    --rounds $(ROUNDS) --minutes $(MINUTES))
 	$(if $(QUICK),,scripts/bench-memory $(BUILD)-bench)
 
 check: packages-check

@@ -35,16 +35,18 @@ class Case:
     target: Optional[str] = None  # the row of the issue's table
     least: Optional[float] = None
     most: Optional[float] = None
-    once: bool = False   # repeatable, or too slow for every round
+    once: bool = False   # repeatable
+    every: int = 1       # too slow for every round: in one of so many
     size: int = 0
     devices: int = 1
     group: str = ""
 
 
-def over_floor(link, size, features=STOP_COPY):
+def over_floor(link, size, features=STOP_COPY, channels=0):
     def run(bench):
         floor = bench.floor(link, size)
-        ours = bench.move(size, link=link, features=features)
+        ours = bench.move(size, link=link, features=features,
+                          channels=channels)
         return {"value": ours["rate"] / floor["rate"], **ours}
     return run
 
@@ -96,11 +98,33 @@ def several(n):
     return run
 
 
-def over_one_message(size, *ours):
+def over_one_message(size, chunk, way):
     def run(bench):
-        plain = bench.relay(size, "plain", str(64 * KIB))
-        return {"value": bench.relay(size, *ours)["rate"] / plain["rate"]}
+        plain = bench.relay(size, "plain", str(chunk))
+        return {"value": bench.relay(size, way)["rate"] / plain["rate"]}
     return run
+
+
+def relays(size):
+    """32 KiB is what a client of the usual kind can use with every server, for
+    it is the largest write that libvfio-user takes whole."""
+    for way, name, least in (("messages", "messages", 3),
+                             ("area", "the passed descriptor", 6)):
+        for chunk, target in (32 * KIB, f"relay, {name}"), (MIB, None):
+            yield Case(
+                f"relay of {text(size)} by {name}, against one request of "
+                f"{text(chunk)}", over_one_message(size, chunk, way),
+                target=target, least=least if target else None, size=size,
+                group=f"relay {text(chunk)}")
+
+
+def slower_ones(case):
+    """A round takes about a minute."""
+    if case.size >= 8 * GIB:
+        return 10 if case.group == "prediction" else 5
+    if case.size >= GIB and case.group in ("prediction", "file", "channels"):
+        return 2
+    return 4 if case.group == "qemu" and case.target is None else 1
 
 
 def table(quick, channels, relay):
@@ -116,22 +140,24 @@ def table(quick, channels, relay):
                 f"{text(size)} over {link}, against the floor",
                 over_floor(link, size), target="device state against the floor",
                 least=0.90, size=size, group=f"floor {link}"))
-    cases.append(Case(
-        f"{text(big)} over unix with PRE_COPY, against the floor",
-        over_floor("unix", big, PRE_COPY), size=big))
+        cases.append(Case(
+            f"{text(big)} over {link} with PRE_COPY, against the floor",
+            over_floor(link, big, PRE_COPY), size=big))
+    for n in [1, 2, 4, 8] if channels else []:
+        cases.append(Case(
+            f"{text(big)} over tcp, {n} channels, against the floor",
+            over_floor("tcp", big, channels=n), size=big, devices=n,
+            group="channels"))
     cases.append(Case(f"{text(big)} to a file, against dd with fsync",
                       over_file(big), size=big, group="file"))
     if relay:
-        for name, words, least in (("messages", ("messages",), 3),
-                                   ("the passed descriptor", ("area",), 6)):
-            cases.append(Case(
-                f"relay of {text(big)} by {name}, against one outstanding "
-                "request", over_one_message(big, *words),
-                target=f"relay, {name}", least=least, size=big))
-    cases.append(Case(
-        f"downtime of {text(big)} against QEMU's", against_qemu(big),
-        target="downtime against QEMU, same device", most=0.5, size=big,
-        group="qemu"))
+        cases += relays((64 if quick else 256) * MIB)
+    for size in [big] if quick else [MIB, 100 * MIB, big]:
+        cases.append(Case(
+            f"downtime of {text(size)} against QEMU's", against_qemu(size),
+            target="downtime against QEMU, same device" if size == big
+            else None, most=0.5 if size == big else None, size=size,
+            group="qemu"))
     for n in counts[1:]:
         cases.append(Case(
             f"downtime of {n} slow devices against 1", several(n),
@@ -162,10 +188,11 @@ def table(quick, channels, relay):
             f"peak memory, {n} channels, {text(sizes[-1])}",
             move("peak_mib", sizes[-1], channels=n),
             unit="MiB", most=64, target="peak memory, 8 channels"
-            if n == 8 else None, size=sizes[-1]))
+            if n == 8 else None, size=sizes[-1], once=True))
     cases.append(Case(
         f"peak memory, one channel, {text(sizes[-1])}",
-        move("peak_mib", sizes[-1]), unit="MiB", most=64,
+        move("peak_mib", sizes[-1]), unit="MiB", most=64, size=sizes[-1],
+        once=True,
         target=None if channels else "peak memory (one channel)"))
     cases.append(Case(
         f"{text(big)}: downtime attributed", move("named", big),
@@ -190,4 +217,6 @@ def table(quick, channels, relay):
             f"instructions: {what}",
             lambda bench, what=what: {"value": bench.instructions(what)},
             unit=f"per {unit}", once=True, group="instructions"))
+    for case in cases:
+        case.every = slower_ones(case)
     return cases

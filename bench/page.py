@@ -160,33 +160,66 @@ def labels(cases, group):
     return found, [statistics.median(c["samples"]) for c in found]
 
 
+def draw_line(axes, cases, group, by, **options):
+    """The medians of a group's cases over what differs between them."""
+    found, values = labels(cases, group)
+    axes.plot([c[by] / (2**20 if by == "size" else 1) for c in found], values,
+              marker="o", **options)
+
+
+def draw_relay(axes, cases):
+    bars = []
+    for chunk in "32 KiB", "1 MiB":
+        found, values = labels(cases, f"relay {chunk}")
+        bars += [(("descriptor" if "descriptor" in c["name"] else "messages") +
+                  f"\nvs. {chunk}", value) for c, value in zip(found, values)]
+    axes.bar([name for name, _ in bars], [value for _, value in bars])
+    axes.set(title="relay", ylabel="rate over one request's")
+    axes.tick_params(axis="x", labelsize=7)
+
+
+def draw_predictions(axes, cases):
+    found = labels(cases, "prediction")[0]
+    axes.boxplot([c["samples"] for c in found], vert=False,
+                 labels=[c["name"].partition(":")[0] for c in found])
+    for edge in -20, 0:
+        axes.axvline(edge, color="grey", linestyle=":")
+    axes.set(title="prediction", xlabel="predicted over actual, %",
+             xlim=(-100, 200))
+    axes.tick_params(axis="y", labelsize=7)
+
+
+def draw_all(axes, cases):
+    floor, qemu, devices, channels, relay, predicted = axes.flat
+    for link in "unix", "tcp":
+        draw_line(floor, cases, f"floor {link}", "size", label=link)
+    floor.axhline(0.9, color="grey", linestyle=":")
+    floor.set(title="floor", xscale="log", ylim=0, xlabel="MiB of state",
+              ylabel="rate over the floor's")
+    floor.legend()
+    draw_line(qemu, cases, "qemu", "size")
+    qemu.axhline(0.5, color="grey", linestyle=":")
+    qemu.set(title="QEMU", xscale="log", ylim=0, xlabel="MiB of state",
+             ylabel="downtime over QEMU's")
+    draw_line(devices, cases, "several", "devices")
+    devices.axhline(1, color="grey", linestyle=":")
+    devices.set(title="devices", xscale="log", xlabel="slow devices",
+                ylabel="downtime over one's", ylim=0)
+    draw_line(channels, cases, "channels", "devices")
+    channels.axhline(1, color="grey", linestyle=":")
+    channels.set(title="channels", xlabel="channels over TCP", ylim=0,
+                 ylabel="rate over the floor's")
+    draw_relay(relay, cases)
+    draw_predictions(predicted, cases)
+
+
 def draw(folder, results):
     import matplotlib
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "vfmig"
     from matplotlib import pyplot
-    cases = results["cases"]
-    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(12, 4))
-    for link in "unix", "tcp":
-        found, values = labels(cases, f"floor {link}")
-        left.plot([c["size"] / 2**20 for c in found], values, marker="o",
-                  label=link)
-    left.axhline(0.9, color="grey", linestyle=":")
-    left.set(xscale="log", ylim=(0, 1.3), xlabel="MiB of state",
-             ylabel="rate over the floor's")
-    left.legend()
-    found, values = labels(cases, "several")
-    middle.plot([c["devices"] for c in found], values, marker="o")
-    middle.axhline(1, color="grey", linestyle=":")
-    middle.set(xscale="log", xlabel="slow devices",
-               ylabel="downtime over one's", ylim=0)
-    found = labels(cases, "prediction")[0]
-    right.boxplot([c["samples"] for c in found],
-                  vert=False, labels=[c["name"].partition(":")[0] for c in
-                                      found])
-    for edge in -20, 0:
-        right.axvline(edge, color="grey", linestyle=":")
-    right.set(xlabel="predicted over actual, %", xlim=(-100, 200))
+    figure, axes = pyplot.subplots(2, 3, figsize=(13, 8))
+    draw_all(axes, results["cases"])
     figure.tight_layout()
     for kind in "png", "svg":
         figure.savefig(folder / f"performance.{kind}", dpi=80,
