@@ -3,6 +3,8 @@
 /*
  * vfmig check: which checks there are, without a device.
  */
+#include <string.h>
+
 #include "check-print.h"
 #include "json.h"
 
@@ -33,36 +35,72 @@ void check_list_table(FILE *out, const struct check_selection *selection)
 
 struct markdown {
     FILE *out;
-    const struct check_group *group;
+    const struct check_selection *selection;
+    const struct check_group *group; /* whose heading was printed */
 };
 
-/* A cell must not end at a bar of its own. */
-static void put_cell(FILE *out, const char *text)
+typedef bool alike_fn(const struct check *a, const struct check *b);
+
+static bool has_rule_of(const struct check *a, const struct check *b)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '|')
-            fputc('\\', out);
-        fputc(*text, out);
-    }
+    return strcmp(a->rule, b->rule) == 0;
 }
 
-static void list_row(void *opaque, const struct check_group *group,
-                     const struct check *check)
+static bool has_all_of(const struct check *a, const struct check *b)
+{
+    return has_rule_of(a, b) && strcmp(a->look, b->look) == 0 &&
+           a->severity == b->severity;
+}
+
+/* The first selected check of @group, from @c on, that is like @check; @c is
+ * one of the group's or its end. */
+static const struct check *next_like(const struct markdown *m,
+                                     const struct check *c,
+                                     const struct check *check, alike_fn *alike)
+{
+    while (c->name != NULL &&
+           !(alike(c, check) &&
+             check_is_selected(m->selection, c->name, m->group->name)))
+        c++;
+    return c;
+}
+
+static bool is_first(const struct markdown *m, const struct check *check,
+                     alike_fn *alike)
+{
+    return next_like(m, m->group->checks, check, alike) == check;
+}
+
+/* The checks of one rule that are as severe, and show the same place. */
+static void list_line(const struct markdown *m, const struct check *check)
+{
+    const char *between = " ";
+
+    fprintf(m->out, "  * **%s**", check_severity_name(check->severity));
+    for (const struct check *c = check; c->name != NULL;
+         c = next_like(m, c + 1, check, has_all_of)) {
+        fprintf(m->out, "%s`%s`", between, c->name);
+        between = ", ";
+    }
+    fprintf(m->out, "\n    -- %s\n", check->look);
+}
+
+/* A rule is told once in its group, at its first check. */
+static void list_rule(void *opaque, const struct check_group *group,
+                      const struct check *check)
 {
     struct markdown *m = opaque;
 
     if (m->group != group)
-        fprintf(m->out,
-                "\n## %s: %s\n\n| check | severity | rule | when it fails, "
-                "look at |\n|---|---|---|---|\n",
-                group->name, group->about);
+        fprintf(m->out, "\n## %s: %s\n\n", group->name, group->about);
     m->group = group;
-    fprintf(m->out, "| `%s` | %s | ", check->name,
-            check_severity_name(check->severity));
-    put_cell(m->out, check->rule);
-    fputs(" | ", m->out);
-    put_cell(m->out, check->look);
-    fputs(" |\n", m->out);
+    if (!is_first(m, check, has_rule_of))
+        return;
+    fprintf(m->out, "* %s\n", check->rule);
+    for (const struct check *c = check; c->name != NULL;
+         c = next_like(m, c + 1, check, has_rule_of))
+        if (is_first(m, c, has_all_of))
+            list_line(m, c);
 }
 
 static void count_one(void *opaque, const struct check_group *group,
@@ -75,7 +113,7 @@ static void count_one(void *opaque, const struct check_group *group,
 
 void check_list_markdown(FILE *out, const struct check_selection *selection)
 {
-    struct markdown m = { .out = out };
+    struct markdown m = { .out = out, .selection = selection };
     size_t count = 0;
 
     each_selected(selection, count_one, &count);
@@ -87,9 +125,11 @@ void check_list_markdown(FILE *out, const struct check_selection *selection)
             "use them.\n\n"
             "* **must**: who breaks it loses state, memory or the device\n"
             "* **should**: who breaks it makes migrations slower or harder\n"
-            "* **quirk**: worth knowing, and no failure\n",
+            "* **quirk**: worth knowing, and no failure\n\n"
+            "Below each rule are the checks that hold a device against it, and "
+            "after the dash\nwhat to look at when they fail.\n",
             count);
-    each_selected(selection, list_row, &m);
+    each_selected(selection, list_rule, &m);
 }
 
 static void list_object(void *opaque, const struct check_group *group,

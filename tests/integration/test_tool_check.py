@@ -3,6 +3,7 @@
 """vfmig check: what it says of devices that are right, and of some that are
 not."""
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -223,3 +224,26 @@ def test_the_page_of_all_checks_is_that_of_this_program():
     run = vfmig("check", "--list", "--format", "markdown").ok()
     assert page.read_text() == run.stdout, \
         "run: vfmig check --list --format markdown -o docs/conformance.md"
+
+
+def test_the_page_tells_each_rule_once_and_each_check():
+    page = vfmig("check", "--list", "--format", "markdown").ok().stdout
+    checks = json.loads(vfmig("check", "--list", "--json").ok().stdout)
+    groups = re.split(r"^## ([\w-]+): .*$", page, flags=re.MULTILINE)[1:]
+    told = dict(zip(groups[::2], groups[1::2]))
+    for group, text in told.items():
+        of_group = [c for c in checks if c["group"] == group]
+        names = re.findall(r"^  \* \*\*\w+\*\* (.*)$", text, re.MULTILINE)
+        assert sorted(f"`{c['name']}`" for c in of_group) == \
+            sorted(", ".join(names).split(", "))
+        rules = re.findall(r"^\* (.*)$", text, re.MULTILINE)
+        assert len(rules) == len(set(rules))
+        assert set(rules) == {c["rule"] for c in of_group}
+    assert set(told) == {c["group"] for c in checks}
+
+
+def test_of_some_checks_the_page_has_those():
+    page = vfmig("check", "--list", "--format", "markdown", "--only",
+                 "state-STOP-to-*", "--only", "dma-quiet-in-STOP").ok().stdout
+    assert page.count("\n## ") == 2 and page.count("\n* ") == 3 + 2
+    assert "`dma-quiet-in-STOP`\n" in page and "STOP_COPY-to" not in page
