@@ -67,6 +67,20 @@ def test_an_include_that_points_upwards_is_found(tree, path, include):
     assert path in done.stdout
 
 
+def test_the_page_on_the_design_has_every_folder_and_no_other(tree):
+    row = "".join(f"| `src/{name}` | |\n" for name in
+                  ("util", "stream", "migration"))
+    write(tree / "docs/design.md", row)
+    done = run("check-layers", tree)
+    assert done.returncode == 0, done.stdout
+    write(tree / "tests/unit/test-a.c", "int a;\n")
+    write(tree / "docs/design.md", row + "`src/old`\n")
+    done = run("check-layers", tree)
+    assert done.returncode == 1
+    assert "tests/unit is not told" in done.stdout
+    assert "src/old is not there" in done.stdout
+
+
 def function(name, lines):
     return f"int {name}(void)\n{{\n" + "    ;\n" * (lines - 3) + "}\n"
 
