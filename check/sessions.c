@@ -142,6 +142,8 @@ static int run_same_twice(struct run *r, const void *arg)
     (void)arg;
     if (ret == 0)
         ret = step_save(r, &second);
+    if (ret == 0 && first.size == 0 && r->announced > 0)
+        ret = check_fail(r, "a save gave nothing where there was something");
     if (ret == 0 && !image_equals(&first, &second))
         ret = check_fail(r,
                          "saved twice while it stood still, the state "

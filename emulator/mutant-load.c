@@ -37,11 +37,11 @@ bool mutant_begins_loading(struct device *d)
 
     if (mutant_is(d, MUTANT_LEAK_MEMORY))
         lose_memory(d);
+    /* What was refused is in no order that could be gone on with. */
     if (!mutant_is(d, MUTANT_ABORTED_LOAD_LEFT_OVER) || l->bytes == 0 ||
-        SEEN(l, STREAM_END))
+        l->error.code != 0 || SEEN(l, STREAM_END))
         return false;
     l->active = true;
-    l->error.code = 0;
     l->only_short = false;
     return true;
 }
