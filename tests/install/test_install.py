@@ -69,6 +69,17 @@ def test_a_program_linked_statically_runs_without_the_library(programs):
         stderr=subprocess.STDOUT, timeout=DEADLINE_S).stdout
 
 
+@pytest.mark.parametrize("way", [("--libs",), ("-static", "--static", "--libs")],
+                         ids=["shared", "static"])
+def test_a_program_that_moves_a_device_is_linked(way, tmp_path, pkg_config):
+    """With all that a migration needs of the libraries underneath."""
+    *static, libs = way
+    flags = run("pkg-config", "--cflags", libs, *static[1:], "libvfmig",
+                env=pkg_config).split()
+    run("cc", "-D_GNU_SOURCE", HERE / "../../examples/migration.c",
+        *static[:1], *flags, "-o", tmp_path / "program", env=pkg_config)
+
+
 def test_static_linking_is_told_of_the_libraries_underneath(pkg_config):
     private = run("pkg-config", "--print-requires-private", "libvfmig",
                   env=pkg_config).split()
