@@ -174,6 +174,19 @@ static void fail(struct client *c, int code)
         client_error(c, &c->reader.failure, code, "read its state");
 }
 
+/* Whether an answer that nobody has looked at yet is the end. */
+static bool end_is_here(const struct reader *r)
+{
+    for (unsigned int i = 0; i < r->count; i++) {
+        const struct read_slot *slot = &r->slots[r->queue[i]];
+
+        if (slot->state == READ_HERE && slot->final && slot->size == 0 &&
+            slot->req.error == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Asks for more, as far as that makes sense. */
 static void ask(struct client *c)
 {
@@ -188,7 +201,8 @@ static void ask(struct client *c)
         r->window = full_depth(c);
     /* What is asked while the state changes is answered in one or the other,
      * and an empty answer would mean nothing. */
-    if (r->dry || r->ended || r->failure.code != 0 || call_is_set_state(c))
+    if (r->dry || r->ended || end_is_here(r) || r->failure.code != 0 ||
+        call_is_set_state(c))
         return;
 
     while (r->count < r->window && (slot = find_free(c)) != NULL) {

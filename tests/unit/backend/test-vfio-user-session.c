@@ -196,6 +196,36 @@ static void replies_in_any_order_are_put_in_theirs(void **state)
     close_both(&f, dev);
 }
 
+/* Replies in order, as soon as all four questions are there. */
+static void answer_at_once(struct fake_server *f, const struct fake_message *m)
+{
+    static struct fake_message kept[4];
+    static unsigned int n;
+
+    kept[n] = *m;
+    if (++n < 4)
+        return;
+    n = 0;
+    f->on[VFU_MIG_DATA_READ] = NULL;
+    for (size_t i = 0; i < 4; i++)
+        fake_answer(f, &kept[i]);
+}
+
+static void nothing_is_asked_for_beyond_an_end_that_is_here(void **state)
+{
+    struct fake_server f;
+    struct vfm_device *dev = open_with_data(&f, 100);
+    size_t at = 0;
+
+    (void)state;
+    f.on[VFU_MIG_DATA_READ] = answer_at_once;
+    enter(dev, VFM_STATE_STOP_COPY);
+    assert_int_equal(read_on(dev, &at), 0);
+    assert_saved(at, 100);
+    assert_int_equal(f.asked[VFU_MIG_DATA_READ], 4);
+    close_both(&f, dev);
+}
+
 static void pre_copy_yields_nothing_for_now_and_then_more(void **state)
 {
     struct fake_server f;
@@ -641,6 +671,7 @@ int main(void)
         cmocka_unit_test(reads_are_kept_under_way),
         cmocka_unit_test(padding_of_replies_is_dropped),
         cmocka_unit_test(replies_in_any_order_are_put_in_theirs),
+        cmocka_unit_test(nothing_is_asked_for_beyond_an_end_that_is_here),
         cmocka_unit_test(pre_copy_yields_nothing_for_now_and_then_more),
         cmocka_unit_test(enomsg_in_pre_copy_is_nothing_for_now),
         cmocka_unit_test(what_was_read_ahead_in_pre_copy_comes_first),
