@@ -135,8 +135,9 @@ struct vfm_device_info {
 int vfm_device_get_info(const struct vfm_device *dev,
                         struct vfm_device_info *info);
 
-/* Closes the session, if any, and frees @dev.  The device keeps its state.
- * NULL is allowed. */
+/* Closes the session, if any, and frees @dev, which no migration may have any
+ * more.  A server's device keeps its state; of one of the kernel the driver may
+ * reset it when nobody has it open.  NULL is allowed. */
 void vfm_device_close(struct vfm_device *dev);
 
 /* The name the device was opened with; lives as long as @dev. */
@@ -145,8 +146,9 @@ const char *vfm_device_name(const struct vfm_device *dev);
 /* Returns the state the device was last known to be in. */
 enum vfm_state vfm_device_state(const struct vfm_device *dev);
 
-/* Asks the device for its state; vfm_device_state() then returns the answer.
- * Returns 0. */
+/* Asks the device for its state (VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE);
+ * vfm_device_state() then returns the answer.  A session that is none of that
+ * state's is over.  Returns 0; on failure vfm_device_state() is what it was. */
 int vfm_device_refresh_state(struct vfm_device *dev, struct vfm_error *err);
 
 /* Whether the device has @state: STOP_COPY, RESUMING and what is mandatory if
@@ -157,6 +159,8 @@ bool vfm_device_has_state(const struct vfm_device *dev, enum vfm_state state);
  * Does without what the device offers from now on, as if it did not offer it:
  * @migration is VFM_MIGRATION_PRE_COPY, VFM_MIGRATION_P2P or both.  To find out
  * what a device is worth without them, or when they are broken.
+ *
+ * It cannot be taken back but by opening the device again.
  *
  * Returns 0.
  *   -EINVAL   @migration has other bits
@@ -179,16 +183,18 @@ int vfm_device_do_without(struct vfm_device *dev, uint64_t migration,
  * to go back, go on or reset is the caller's decision (vfm_device_recover()).
  *
  * Returns 0.
- *   -EINVAL       @want is ERROR, unknown, or not reachable from here
- *   -EOPNOTSUPP   this device does not have that state
+ *   -EINVAL       @want is ERROR, or not reachable from here
+ *   -EOPNOTSUPP   this device does not have that state, or none has
  *   -EPROTO       the device opened no session where it should have
  *   others        what the device answered
  */
 int vfm_device_set_state(struct vfm_device *dev, enum vfm_state want,
                          struct vfm_error *err);
 
-/* Resets the device: its state is lost and it is RUNNING.  Some servers reset
- * without returning to RUNNING; they are then told to.  Returns 0. */
+/* Resets the device (VFIO_DEVICE_RESET): its state and its session are lost and
+ * it is RUNNING.  Some servers reset without returning to RUNNING; they are
+ * then told to.  Returns 0, or what the device answered: one without a reset,
+ * see vfm_device_info.has_reset, refuses. */
 int vfm_device_reset(struct vfm_device *dev, struct vfm_error *err);
 
 /* How vfm_device_recover() ended. */
@@ -215,7 +221,8 @@ enum vfm_recovery vfm_device_recover(struct vfm_device *dev,
 
 /*
  * Reads up to @len bytes of the device's state into @buf, waiting for them if
- * the device needs time.  How the stream is cut into reads means nothing.
+ * the device needs time.  How the stream is cut into reads means nothing
+ * (<linux/vfio.h>, enum vfio_device_mig_state, PRE_COPY and STOP_COPY).
  *
  * Returns the number of bytes read, 0 at the end of the state (STOP_COPY).
  *   -ENOMSG       nothing more for now (PRE_COPY)
@@ -225,20 +232,25 @@ enum vfm_recovery vfm_device_recover(struct vfm_device *dev,
 ssize_t vfm_device_read(struct vfm_device *dev, void *buf, size_t len,
                         struct vfm_error *err);
 
-/* Writes @len bytes of a saved state, all of them.  A refusal may come to
- * light only at a later write or at the transition out of RESUMING, which then
- * fails once with it and leaves the device where it is.  Returns 0.
+/* Writes @len bytes of a saved state, all of them; none is no mistake.  A
+ * refusal may come to light only at a later write or at the transition out of
+ * RESUMING, which then fails once with it and leaves the device where it is.
+ * How much had been taken before a refusal is not told: the load is void.
+ *
+ * Returns 0, or what the device answered.
  *   -EBADFD       no loading session in this state */
 int vfm_device_write(struct vfm_device *dev, const void *buf, size_t len,
                      struct vfm_error *err);
 
 /*
- * Asks how many bytes stopping now would leave to be saved.
+ * Asks how many bytes stopping now would leave to be saved
+ * (VFIO_DEVICE_FEATURE_MIG_DATA_SIZE), in any state.
  *
  * It is the device's estimate and may be wrong either way: 0, or more than
  * there can be, are answers seen in the field and returned as they are.
  *
- * Returns 0, or -EOPNOTSUPP if the device cannot tell.
+ * Returns 0 and them in *@bytes, which is left alone on failure.
+ *   -EOPNOTSUPP   the device cannot tell
  */
 int vfm_device_data_size(struct vfm_device *dev, uint64_t *bytes,
                          struct vfm_error *err);
@@ -270,11 +282,17 @@ int vfm_device_precopy_info(struct vfm_device *dev,
                             struct vfm_precopy_info *info,
                             struct vfm_error *err);
 
-/* Reads or writes @len bytes of region @region (the numbers of
+/*
+ * Reads or writes @len bytes of region @region (the numbers of
  * VFIO_DEVICE_GET_REGION_INFO: 0 to 5 the BARs, 7 configuration space) at
- * @offset, all of them, and waits for the device.  A VMM may do that for its
- * guest at any time, between the dispatches of a migration too.  Returns 0, or
- * what the device answered. */
+ * @offset, all of them, and waits for the device.  What does not fit into a
+ * message is done piece by piece, from the first.  A VMM may do that for its
+ * guest at any time, between the dispatches of a migration too, but as with all
+ * else from one thread at a time.
+ *
+ * Returns 0, or what the device answered, as to a region or an offset that it
+ * has not; then part of it may have been done.
+ */
 int vfm_device_region_read(struct vfm_device *dev, uint32_t region,
                            uint64_t offset, void *buf, size_t len,
                            struct vfm_error *err);

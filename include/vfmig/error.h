@@ -6,9 +6,16 @@
 /*
  * Why a call failed.
  *
- * The caller owns the storage, so reporting an error never allocates and
- * never touches another thread's errors.  Every function that takes a
- * `struct vfm_error *` accepts NULL for "the return value is enough".
+ * Errors     There are none here: a sentence that is too long is cut.
+ * Ownership  The storage is the caller's and need not be initialized, so
+ *            reporting an error never allocates.
+ * Threads    Nothing is shared: each thread has its own.
+ *
+ * Every function that takes a `struct vfm_error *` accepts NULL for "the return
+ * value is enough".  After a success the content means nothing, but for
+ * vfm_device_recover(), which reads it and adds to it.  The words of a peer, a
+ * server or a device may be in a message: control characters are replaced by
+ * spaces, and which bytes there are beside is theirs.
  */
 struct vfm_error {
     int code;           /* negative errno value, the same that was returned */

@@ -31,7 +31,8 @@ extern "C" {
 /*
  * Zero means the default everywhere but in size, which the caller sets to
  * sizeof(struct vfm_vfio_user_options).  Bytes beyond what this library knows
- * must be zero, else the open fails with -E2BIG.
+ * must be zero, else the open fails with -E2BIG; values out of bounds make it
+ * fail with -EINVAL.
  */
 struct vfm_vfio_user_options {
     size_t size;
@@ -65,13 +66,17 @@ struct vfm_vfio_user_options {
  * Connects to the server that listens at @path and opens its device.
  *
  * @name appears in messages and is copied; NULL stands for @path.  @options
- * may be NULL.
+ * may be NULL, and is not needed afterwards.  A server that refuses the
+ * version that is proposed is connected to once more and offered an older one
+ * (vfio-user, VFIO_USER_VERSION).
  *
  * A device that cannot be migrated can be opened too: its
  * vfm_device_info.migration is 0 and vfm_device_set_state() is refused.
  *
  * Returns 0 and a handle in *@devp.
  *   -ENOENT, -ECONNREFUSED  nobody listens at @path
+ *   -ENAMETOOLONG           @path does not fit into a socket's address
+ *   -EINVAL, -E2BIG         @options
  *   -EPROTONOSUPPORT        the server speaks another major version
  *   -EPROTO                 the server's answers make no sense
  *   -ETIMEDOUT              it does not answer
@@ -80,8 +85,15 @@ int vfm_device_open_vfio_user(const char *path, const char *name,
                               const struct vfm_vfio_user_options *options,
                               struct vfm_device **devp, struct vfm_error *err);
 
-/* The same on the connected stream socket @fd, which the handle then owns and
- * closes; it stays the caller's only if this fails. */
+/*
+ * The same on the connected stream socket @fd, which the handle then owns and
+ * closes; it stays the caller's only if this fails, and then of no use if the
+ * server was spoken to.  NULL for @name stands for "fd:" and the number.
+ *
+ * Returns 0 and a handle in *@devp, or as vfm_device_open_vfio_user().
+ *   -ENOTSOCK, -EBADF       @fd is no socket
+ *   -EINVAL                 @fd is a socket of another type, or @options
+ */
 int vfm_device_open_vfio_user_fd(int fd, const char *name,
                                  const struct vfm_vfio_user_options *options,
                                  struct vfm_device **devp,
@@ -93,7 +105,9 @@ int vfm_device_open_vfio_user_fd(int fd, const char *name,
 
 /*
  * Lets the device reach @size bytes of memory at @iova, which are those of the
- * file @fd from @fd_offset on.
+ * file @fd from @fd_offset on; @access is VFM_DMA_READ, VFM_DMA_WRITE or both
+ * (vfio-user, VFIO_USER_DMA_MAP).  Offered to the server in pieces of 16 GiB:
+ * either all of them are mapped or none.
  *
  * @fd -1 maps memory that the device reaches by messages only; they are
  * answered by the callback of vfm_vfio_user_set_dma_ops().  @fd stays the
@@ -101,14 +115,22 @@ int vfm_device_open_vfio_user_fd(int fd, const char *name,
  *
  * Some servers refuse while the device is stopped: map before.
  *
- * Returns 0, -EEXIST or -EINVAL for an overlap, or what the server answered.
+ * Returns 0, or what the server answered, as for a range that overlaps another.
+ *   -EINVAL       no bytes, more than there are addresses, unknown bits in
+ *                 @access, or @dev is of another kind
+ *   -EOPNOTSUPP   the server takes no descriptors
+ *   -E2BIG        more than 65,535 pieces
  */
 int vfm_vfio_user_dma_map(struct vfm_device *dev, uint64_t iova, uint64_t size,
                           int fd, uint64_t fd_offset, uint32_t access,
                           struct vfm_error *err);
 
-/* Takes the mapping of exactly @size bytes at @iova away.  Returns 0, or
- * -ENOENT if there is none. */
+/*
+ * Takes the mapping of exactly @size bytes at @iova away.
+ *
+ * Returns 0, or what the server answered: it is asked for what was never
+ * mapped, too. -EINVAL       @dev is of another kind
+ */
 int vfm_vfio_user_dma_unmap(struct vfm_device *dev, uint64_t iova,
                             uint64_t size, struct vfm_error *err);
 
@@ -144,9 +166,12 @@ int vfm_vfio_user_set_dma_ops(struct vfm_device *dev,
  * Ties @count interrupts of kind @index (0 INTx, 1 MSI, 2 MSI-X) from @start
  * on to the eventfds @fds; an entry of -1 unties one.  @count 0 turns
  * the kind off.  Sent in as many messages as the server's limit wants; what
- * came before a refusal stays set.
+ * came before a refusal stays set.  The descriptors stay the caller's
+ * (vfio-user, VFIO_USER_DEVICE_SET_IRQS).
  *
  * Returns 0, or what the server answered.
+ *   -EINVAL       @start plus @count is more than 32 bits have, @fds is NULL
+ *                 without need, or @dev is of another kind
  *   -EOPNOTSUPP   the server takes no descriptors
  */
 int vfm_vfio_user_set_irqs(struct vfm_device *dev, uint32_t index,
@@ -154,12 +179,16 @@ int vfm_vfio_user_set_irqs(struct vfm_device *dev, uint32_t index,
                            struct vfm_error *err);
 
 /*
- * Tells where region @region may be mapped: stores up to @max areas and, in
- * *@fd, a descriptor that stays the device's and is closed with it.  An area's
- * offset is that within the region; in @fd it lies at *@fd_offset plus that.
+ * Tells where region @region (0 to 8, as VFIO_DEVICE_GET_REGION_INFO counts
+ * them) may be mapped: stores up to @max areas, in bytes, and, in *@fd, a
+ * descriptor that stays the device's and is closed with it.  An area's offset
+ * is that within the region; in @fd it lies at *@fd_offset plus that.  What is
+ * mapped of it is the caller's to unmap.
  *
  * Returns how many areas there are, which may be more than @max; 0 and *@fd -1
- * if the region cannot be mapped.
+ * if the region cannot be mapped; or what the server answered, and *@fd -1.
+ *   -EINVAL       there is no such region, or @dev is of another kind
+ *   -EPROTO       an area is not within the region
  */
 struct vfm_region_area {
     uint64_t offset;
@@ -175,7 +204,8 @@ int vfm_vfio_user_region_areas(struct vfm_device *dev, uint32_t region,
  * reads of memory that was mapped without a descriptor.  Never waits.  Poll
  * vfm_vfio_user_fd() for reading to know when to call it.
  *
- * Returns 0, or the error that ended the connection.
+ * Returns 0, or the error that ended the connection; -EINVAL if @dev is of
+ * another kind.
  */
 int vfm_vfio_user_process(struct vfm_device *dev, struct vfm_error *err);
 
