@@ -10,7 +10,7 @@
 
 #include <vfmig/device.h>
 
-#include "check/bench.h"
+#include "check/rig.h"
 #include "check/groups.h"
 #include "check/steps.h"
 
@@ -21,22 +21,22 @@
 #define MORE     8
 
 /* The driver does what it says: else the rest of the group proves nothing. */
-static int run_fill(struct run *r, struct bench *b)
+static int run_fill(struct run *r, struct rig *rig)
 {
-    struct raw_range range = bench_pages(3, 5);
+    struct raw_range range = rig_pages(3, 5);
     size_t page;
 
-    memset(b->memory, 0xa5, BENCH_SIZE);
-    bench_remember(b);
-    if (bench_fill(r, b, range) != 0)
+    memset(rig->memory, 0xa5, RIG_SIZE);
+    rig_remember(rig);
+    if (rig_fill(r, rig, range) != 0)
         return CHECK_OVER;
     for (size_t i = 3; i < 8; i++)
-        if (memcmp(b->memory + i * BENCH_PAGE, b->before + i * BENCH_PAGE,
-                   BENCH_PAGE) == 0)
+        if (memcmp(rig->memory + i * RIG_PAGE, rig->before + i * RIG_PAGE,
+                   RIG_PAGE) == 0)
             return check_fail(r, "page %zu was not written", i);
-    memcpy(b->memory + 3 * BENCH_PAGE, b->before + 3 * BENCH_PAGE,
-           5 * BENCH_PAGE);
-    if (!bench_is_as_before(b, &page))
+    memcpy(rig->memory + 3 * RIG_PAGE, rig->before + 3 * RIG_PAGE,
+           5 * RIG_PAGE);
+    if (!rig_is_as_before(rig, &page))
         return check_fail(r,
                           "pages 3 to 7 were to be written, and page %zu "
                           "was too",
@@ -49,60 +49,61 @@ static int is_p2p(uint32_t state)
     return state == UAPI_STATE_RUNNING_P2P || state == UAPI_STATE_PRE_COPY_P2P;
 }
 
-static int run_quiet(struct run *r, struct bench *b)
+static int run_quiet(struct run *r, struct rig *rig)
 {
     char when[64];
 
-    if (is_p2p(b->state) && !b->driver->is_quiet_in_p2p)
+    if (is_p2p(rig->state) && !rig->driver->is_quiet_in_p2p)
         return check_skip(r, "the driver of %s does no DMA between devices",
-                          b->driver->name);
-    if (bench_stream(r, b) != 0 || step_go(r, b->state) != 0)
+                          rig->driver->name);
+    if (rig_stream(r, rig) != 0 || step_go(r, rig->state) != 0)
         return CHECK_OVER;
     snprintf(when, sizeof(when), "the device was in %s",
-             step_state_name(b->state));
-    return bench_expect_quiet(r, b, QUIET_MS, when);
+             step_state_name(rig->state));
+    return rig_expect_quiet(r, rig, QUIET_MS, when);
 }
 
 /* As the answer comes, the last write is in memory. */
-static int run_quiet_at_once(struct run *r, struct bench *b)
+static int run_quiet_at_once(struct run *r, struct rig *rig)
 {
-    if (bench_stream(r, b) != 0)
+    if (rig_stream(r, rig) != 0)
         return CHECK_OVER;
     for (unsigned int i = 0; i < ROUNDS; i++) {
         uint64_t highest;
 
         if (step_try(r, UAPI_STATE_STOP) < 0)
             return check_fail(r, "RUNNING -> STOP is refused");
-        if (bench_expect_quiet(
-                r, b, 10, "the device had just said that it had stopped") != 0)
+        if (rig_expect_quiet(r, rig, 10,
+                             "the device had just said that it had stopped") !=
+            0)
             return CHECK_OVER;
-        highest = bench_highest(b);
+        highest = rig_highest(rig);
         if (step_go(r, UAPI_STATE_RUNNING) != 0 ||
-            bench_wait_for(r, b, highest + MORE) != 0)
+            rig_wait_for(r, rig, highest + MORE) != 0)
             return CHECK_OVER;
     }
     return 0;
 }
 
-static int run_goes_on_while_saved(struct run *r, struct bench *b)
+static int run_goes_on_while_saved(struct run *r, struct rig *rig)
 {
-    if (bench_stream(r, b) != 0 || step_go(r, b->state) != 0)
+    if (rig_stream(r, rig) != 0 || step_go(r, rig->state) != 0)
         return CHECK_OVER;
-    return bench_wait_for(r, b, bench_highest(b) + MORE);
+    return rig_wait_for(r, rig, rig_highest(rig) + MORE);
 }
 
 /* Page @i of the memory, in a stream that had got to page @was: what was there
- * before is still that, or what came @BENCH_PAGES pages later. */
-static int expect_no_repetition(struct run *r, const struct bench *b, size_t i,
+ * before is still that, or what came @RIG_PAGES pages later. */
+static int expect_no_repetition(struct run *r, const struct rig *rig, size_t i,
                                 const char *after)
 {
-    const uint8_t *before = b->before + i * BENCH_PAGE;
-    const uint8_t *now = b->memory + i * BENCH_PAGE;
-    uint64_t was = b->driver->page_number(before);
-    uint64_t is = b->driver->page_number(now);
+    const uint8_t *before = rig->before + i * RIG_PAGE;
+    const uint8_t *now = rig->memory + i * RIG_PAGE;
+    uint64_t was = rig->driver->page_number(before);
+    uint64_t is = rig->driver->page_number(now);
 
     if (was == UINT64_MAX || (is != UINT64_MAX && is > was) ||
-        memcmp(before, now, BENCH_PAGE) == 0)
+        memcmp(before, now, RIG_PAGE) == 0)
         return 0;
     return check_fail(r,
                       "after %s page %llu of the stream was written a second "
@@ -112,18 +113,18 @@ static int expect_no_repetition(struct run *r, const struct bench *b, size_t i,
 
 /* What a stream had written when it was stopped is remembered: from there on
  * it goes, with no page left out and none written twice. */
-static int expect_continued(struct run *r, struct bench *b, const char *after)
+static int expect_continued(struct run *r, struct rig *rig, const char *after)
 {
-    uint64_t was = bench_highest(b);
+    uint64_t was = rig_highest(rig);
 
-    if (bench_wait_for(r, b, was + MORE) != 0)
+    if (rig_wait_for(r, rig, was + MORE) != 0)
         return CHECK_OVER;
-    for (size_t i = 0; i < BENCH_PAGES; i++)
-        if (expect_no_repetition(r, b, i, after) != 0)
+    for (size_t i = 0; i < RIG_PAGES; i++)
+        if (expect_no_repetition(r, rig, i, after) != 0)
             return CHECK_OVER;
     for (uint64_t n = was + 1; n <= was + MORE; n++) {
         uint64_t is =
-            b->driver->page_number(b->memory + n % BENCH_PAGES * BENCH_PAGE);
+            rig->driver->page_number(rig->memory + n % RIG_PAGES * RIG_PAGE);
 
         if (is == UINT64_MAX || is < n)
             return check_fail(r,
@@ -135,57 +136,57 @@ static int expect_continued(struct run *r, struct bench *b, const char *after)
     return 0;
 }
 
-static int run_goes_on(struct run *r, struct bench *b)
+static int run_goes_on(struct run *r, struct rig *rig)
 {
-    if (bench_stream(r, b) != 0 || step_go(r, UAPI_STATE_STOP) != 0)
+    if (rig_stream(r, rig) != 0 || step_go(r, UAPI_STATE_STOP) != 0)
         return CHECK_OVER;
-    bench_remember(b);
+    rig_remember(rig);
     if (step_go(r, UAPI_STATE_RUNNING) != 0)
         return CHECK_OVER;
-    return expect_continued(r, b, "a stop");
+    return expect_continued(r, rig, "a stop");
 }
 
 /* In STOP, if the device lets itself be reset there: it is another then. */
-static int become_another(struct run *r, struct bench *b)
+static int become_another(struct run *r, struct rig *rig)
 {
     uint32_t state;
 
     if ((r->has & NEEDS_RESET) == 0 || raw_reset(r->raw) < 0 ||
         raw_get_state(r->raw, &state) < 0 || state != UAPI_STATE_RUNNING)
         return 0;
-    if (b->driver->enable != NULL && b->driver->enable(r->raw) < 0)
+    if (rig->driver->enable != NULL && rig->driver->enable(r->raw) < 0)
         return check_fail(r, "after a reset DMA cannot be made possible");
     return 0;
 }
 
-static int run_goes_on_after_load(struct run *r, struct bench *b)
+static int run_goes_on_after_load(struct run *r, struct rig *rig)
 {
     struct image image = { .data = NULL };
     int ret = CHECK_OVER;
 
-    if (bench_stream(r, b) == 0 && step_save(r, &image) == 0) {
-        bench_remember(b);
-        if (become_another(r, b) == 0 && step_load(r, &image) == 0 &&
+    if (rig_stream(r, rig) == 0 && step_save(r, &image) == 0) {
+        rig_remember(rig);
+        if (become_another(r, rig) == 0 && step_load(r, &image) == 0 &&
             step_go(r, UAPI_STATE_RUNNING) == 0)
-            ret = expect_continued(r, b, "a load");
+            ret = expect_continued(r, rig, "a load");
     }
     image_free(&image);
     return ret;
 }
 
-static int run_quiet_after_reset(struct run *r, struct bench *b)
+static int run_quiet_after_reset(struct run *r, struct rig *rig)
 {
     int ret;
 
-    if (bench_stream(r, b) != 0)
+    if (rig_stream(r, rig) != 0)
         return CHECK_OVER;
     ret = raw_reset(r->raw);
     if (ret < 0)
         return check_fail(r, "a reset in RUNNING gives %s", step_errno(ret));
-    ret = b->driver->enable != NULL ? b->driver->enable(r->raw) : 0;
+    ret = rig->driver->enable != NULL ? rig->driver->enable(r->raw) : 0;
     if (ret < 0)
-        return bench_driver_failed(r, ret, "make DMA possible after a reset");
-    return bench_expect_quiet(r, b, QUIET_MS, "the device had been reset");
+        return rig_driver_failed(r, ret, "make DMA possible after a reset");
+    return rig_expect_quiet(r, rig, QUIET_MS, "the device had been reset");
 }
 
 #define QUIET_RULE(state)                                             \
@@ -207,8 +208,8 @@ static int run_quiet_after_reset(struct run *r, struct bench *b)
 #define DMA(name_, rule_, look_, needs_, fn_, state_)                        \
     {                                                                        \
         .name = name_, .severity = CHECK_MUST, .rule = rule_, .look = look_, \
-        .needs = NEEDS_DRIVER | NEEDS_MAPPING | (needs_), .run = bench_run,  \
-        .arg = &(const struct bench_check)                                   \
+        .needs = NEEDS_DRIVER | NEEDS_MAPPING | (needs_), .run = rig_run,    \
+        .arg = &(const struct rig_check)                                     \
         {                                                                    \
             fn_, state_                                                      \
         }                                                                    \

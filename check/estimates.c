@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "check/bench.h"
+#include "check/rig.h"
 #include "check/driver.h"
 #include "check/groups.h"
 #include "check/steps.h"
@@ -236,9 +236,9 @@ static int rewrite(struct run *r, uint64_t rate)
 {
     int ret = r->driver->rewrite(r->raw, rate);
 
-    return ret < 0 ? bench_driver_failed(r, ret,
-                                         "let the device rewrite its memory")
-                   : 0;
+    return ret < 0
+               ? rig_driver_failed(r, ret, "let the device rewrite its memory")
+               : 0;
 }
 
 /* All was read; then the device wrote more. */
@@ -258,7 +258,7 @@ static int run_dirty_told(struct run *r, const void *arg)
     if (ret == 0)
         ret = rewrite(r, REWRITE_RATE);
     if (ret == 0) {
-        bench_sleep_ms(REWRITE_MS);
+        rig_sleep_ms(REWRITE_MS);
         ret = rewrite(r, 0);
     }
     if (ret == 0)

@@ -13,7 +13,7 @@
 
 #include <vfmig/device.h>
 
-#include "check/bench.h"
+#include "check/rig.h"
 #include "check/groups.h"
 #include "check/steps.h"
 
@@ -38,7 +38,7 @@ static int tie(struct run *r, const struct line *l)
         return check_fail(r, "an interrupt cannot be tied to an eventfd: %s",
                           step_errno(ret));
     ret = l->driver->arm(r->raw);
-    return ret < 0 ? bench_driver_failed(r, ret, "enable its interrupt") : 0;
+    return ret < 0 ? rig_driver_failed(r, ret, "enable its interrupt") : 0;
 }
 
 static int with_line(struct run *r, const void *arg)
@@ -70,7 +70,7 @@ static int raise_it(struct run *r, const struct line *l)
 {
     int ret = l->driver->raise(r->raw);
 
-    return ret < 0 ? bench_driver_failed(r, ret, "raise its interrupt") : 0;
+    return ret < 0 ? rig_driver_failed(r, ret, "raise its interrupt") : 0;
 }
 
 /* How often it fired within @ms; waits until it did, or for all of @ms. */
@@ -113,7 +113,7 @@ static int expect_pending(struct run *r, const struct line *l, bool wanted,
     int ret = l->driver->is_pending(r->raw, &pending);
 
     if (ret < 0)
-        return bench_driver_failed(r, ret, "say what is pending");
+        return rig_driver_failed(r, ret, "say what is pending");
     if (pending != wanted)
         return check_fail(r, "after %s the interrupt is %s", after,
                           wanted ? "no longer pending" : "still pending");

@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The log of a bench's memory, and what has to be in it.
+ * The log of a rig's memory, and what has to be in it.
  */
 #include "check/logging.h"
 #include "check/pagebits.h"
@@ -9,7 +9,7 @@
 
 int logging_start(struct run *r, uint64_t page_size)
 {
-    const struct raw_range all = bench_pages(0, BENCH_PAGES);
+    const struct raw_range all = rig_pages(0, RIG_PAGES);
     int ret = raw_log_start(r->raw, page_size, &all, 1);
 
     if (ret < 0)
@@ -31,13 +31,13 @@ int logging_report(struct run *r, struct raw_range range, uint64_t page_size,
 int logging_report_all(struct run *r, struct log_bits *bits)
 {
     *bits = (struct log_bits){ { 0 } };
-    return logging_report(r, bench_pages(0, BENCH_PAGES), BENCH_PAGE, bits);
+    return logging_report(r, rig_pages(0, RIG_PAGES), RIG_PAGE, bits);
 }
 
 int logging_expect(struct run *r, const struct log_bits *bits,
                    const struct log_bits *wanted, const char *when)
 {
-    size_t page = pagebits_missing(bits->words, wanted->words, BENCH_PAGES);
+    size_t page = pagebits_missing(bits->words, wanted->words, RIG_PAGES);
 
     if (page == PAGEBITS_NONE)
         return 0;
@@ -48,7 +48,7 @@ int logging_expect(struct run *r, const struct log_bits *bits,
 int logging_expect_only(struct run *r, const struct log_bits *bits,
                         const struct log_bits *wanted, const char *when)
 {
-    size_t page = pagebits_missing(wanted->words, bits->words, BENCH_PAGES);
+    size_t page = pagebits_missing(wanted->words, bits->words, RIG_PAGES);
 
     if (page == PAGEBITS_NONE)
         return 0;

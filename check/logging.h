@@ -4,21 +4,21 @@
 #define VFM_CHECK_LOGGING_H
 
 /*
- * The log of a bench's memory, and what has to be in it.
+ * The log of a rig's memory, and what has to be in it.
  *
  * As in steps.h, functions return 0 or CHECK_OVER.
  */
 
-#include "check/bench.h"
+#include "check/rig.h"
 
-#define LOG_WORDS (BENCH_PAGES / 64)
+#define LOG_WORDS (RIG_PAGES / 64)
 
-/* Pages of 4 KiB, of all the bench's memory. */
+/* Pages of 4 KiB, of all the rig's memory. */
 struct log_bits {
     uint64_t words[LOG_WORDS];
 };
 
-/* Begins a log of the bench's memory, in pages of @page_size. */
+/* Begins a log of the rig's memory, in pages of @page_size. */
 int logging_start(struct run *r, uint64_t page_size);
 /* Reports @range; bits are added to @bits. */
 int logging_report(struct run *r, struct raw_range range, uint64_t page_size,

@@ -30,28 +30,27 @@ struct pattern {
     size_t count;
 };
 
-static int write_pattern(struct run *r, struct bench *b,
+static int write_pattern(struct run *r, struct rig *rig,
                          const struct pattern *p, struct log_bits *wanted)
 {
     for (size_t i = 0; i < p->count; i++) {
-        struct raw_range range = { BENCH_IOVA + p->offsets[i], p->lengths[i] };
+        struct raw_range range = { RIG_IOVA + p->offsets[i], p->lengths[i] };
 
-        if (bench_fill(r, b, range) != 0)
+        if (rig_fill(r, rig, range) != 0)
             return CHECK_OVER;
-        pagebits_add(wanted->words, bench_pages(0, BENCH_PAGES), BENCH_PAGE,
-                     range);
+        pagebits_add(wanted->words, rig_pages(0, RIG_PAGES), RIG_PAGE, range);
     }
     return 0;
 }
 
-#define PAGE(n) ((uint64_t)(n)*BENCH_PAGE)
+#define PAGE(n) ((uint64_t)(n)*RIG_PAGE)
 
 static const struct pattern patterns[] = {
     { { 0 }, { PAGE(1) }, 1 },
-    { { PAGE(BENCH_PAGES - 1) }, { PAGE(1) }, 1 },
+    { { PAGE(RIG_PAGES - 1) }, { PAGE(1) }, 1 },
     { { PAGE(6) - 8 }, { 16 }, 1 },
     { { PAGE(5) }, { PAGE(7) }, 1 },
-    { { 0 }, { PAGE(BENCH_PAGES) }, 1 },
+    { { 0 }, { PAGE(RIG_PAGES) }, 1 },
     { { PAGE(1), PAGE(62), PAGE(63), PAGE(64) + 8, PAGE(127), PAGE(130),
         PAGE(191), PAGE(254) },
       { 8, 8, PAGE(1), 8, PAGE(1), PAGE(3), PAGE(1), 8 },
@@ -59,32 +58,32 @@ static const struct pattern patterns[] = {
 };
 
 /* Begins a log, writes a pattern and reports. */
-static int log_pattern(struct run *r, struct bench *b, struct log_bits *bits,
+static int log_pattern(struct run *r, struct rig *rig, struct log_bits *bits,
                        struct log_bits *wanted)
 {
     *wanted = (struct log_bits){ { 0 } };
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        write_pattern(r, b, &patterns[b->state], wanted) != 0)
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        write_pattern(r, rig, &patterns[rig->state], wanted) != 0)
         return CHECK_OVER;
     return logging_report_all(r, bits);
 }
 
-static int run_pattern(struct run *r, struct bench *b)
+static int run_pattern(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted;
 
-    if (log_pattern(r, b, &bits, &wanted) != 0)
+    if (log_pattern(r, rig, &bits, &wanted) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "when it is reported");
 }
 
-static int run_only(struct run *r, struct bench *b)
+static int run_only(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted;
 
     for (uint32_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
-        b->state = i;
-        if (log_pattern(r, b, &bits, &wanted) != 0 ||
+        rig->state = i;
+        if (log_pattern(r, rig, &bits, &wanted) != 0 ||
             logging_expect_only(r, &bits, &wanted, "when it is reported") != 0)
             return CHECK_OVER;
         raw_log_stop(r->raw);
@@ -92,48 +91,48 @@ static int run_only(struct run *r, struct bench *b)
     return 0;
 }
 
-static int write_pages(struct run *r, struct bench *b, struct log_bits *wanted,
+static int write_pages(struct run *r, struct rig *rig, struct log_bits *wanted,
                        size_t first, size_t count)
 {
-    struct raw_range range = bench_pages(first, count);
+    struct raw_range range = rig_pages(first, count);
 
-    pagebits_add(wanted->words, bench_pages(0, BENCH_PAGES), BENCH_PAGE, range);
-    return bench_fill(r, b, range);
+    pagebits_add(wanted->words, rig_pages(0, RIG_PAGES), RIG_PAGE, range);
+    return rig_fill(r, rig, range);
 }
 
-static int run_cleared(struct run *r, struct bench *b)
+static int run_cleared(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } }, none = { { 0 } };
 
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        write_pages(r, b, &wanted, 3, 2) != 0 ||
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        write_pages(r, rig, &wanted, 3, 2) != 0 ||
         logging_report_all(r, &bits) != 0 ||
         logging_expect(r, &bits, &wanted, "the first time") != 0 ||
         logging_report_all(r, &bits) != 0 ||
         logging_expect_only(r, &bits, &none, "a second time") != 0)
         return CHECK_OVER;
     /* And what is written again is there again. */
-    if (write_pages(r, b, &wanted, 3, 2) != 0 ||
+    if (write_pages(r, rig, &wanted, 3, 2) != 0 ||
         logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "after it was written again");
 }
 
-static int run_clears_its_part(struct run *r, struct bench *b)
+static int run_clears_its_part(struct run *r, struct rig *rig)
 {
     struct log_bits low = { { 0 } }, high = { { 0 } };
     struct log_bits wanted = { { 0 } };
-    const size_t half = BENCH_PAGES / 2;
+    const size_t half = RIG_PAGES / 2;
     int ret;
 
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        write_pages(r, b, &wanted, 3, 1) != 0 ||
-        write_pages(r, b, &wanted, half + 72, 1) != 0)
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        write_pages(r, rig, &wanted, 3, 1) != 0 ||
+        write_pages(r, rig, &wanted, half + 72, 1) != 0)
         return CHECK_OVER;
-    ret = raw_log_report(r->raw, bench_pages(0, half), BENCH_PAGE, low.words);
+    ret = raw_log_report(r->raw, rig_pages(0, half), RIG_PAGE, low.words);
     if (ret == 0)
-        ret = raw_log_report(r->raw, bench_pages(half, half), BENCH_PAGE,
-                             high.words);
+        ret =
+            raw_log_report(r->raw, rig_pages(half, half), RIG_PAGE, high.words);
     if (ret < 0 && habit_is_libvfio_user(r))
         return check_found(r,
                            "the server reports whole mappings only; a part "
@@ -154,104 +153,103 @@ static int run_clears_its_part(struct run *r, struct bench *b)
 }
 
 /* What was written before the device went to a state is there in it. */
-static int run_kept_in_state(struct run *r, struct bench *b)
+static int run_kept_in_state(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
 
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        write_pages(r, b, &wanted, 10, 3) != 0 || step_go(r, b->state) != 0 ||
-        logging_report_all(r, &bits) != 0)
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        write_pages(r, rig, &wanted, 10, 3) != 0 ||
+        step_go(r, rig->state) != 0 || logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "after the device went there");
 }
 
-static int run_kept_over_stop(struct run *r, struct bench *b)
+static int run_kept_over_stop(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
 
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        write_pages(r, b, &wanted, 10, 3) != 0 ||
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        write_pages(r, rig, &wanted, 10, 3) != 0 ||
         step_go(r, UAPI_STATE_STOP) != 0 ||
         step_go(r, UAPI_STATE_RUNNING) != 0 ||
-        write_pages(r, b, &wanted, 100, 1) != 0 ||
+        write_pages(r, rig, &wanted, 100, 1) != 0 ||
         logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "after a stop");
 }
 
-static void add_changed(const struct bench *b, struct log_bits *bits)
+static void add_changed(const struct rig *rig, struct log_bits *bits)
 {
-    for (size_t i = 0; i < BENCH_PAGES; i++)
-        if (memcmp(b->before + i * BENCH_PAGE, b->memory + i * BENCH_PAGE,
-                   BENCH_PAGE) != 0)
+    for (size_t i = 0; i < RIG_PAGES; i++)
+        if (memcmp(rig->before + i * RIG_PAGE, rig->memory + i * RIG_PAGE,
+                   RIG_PAGE) != 0)
             bits->words[i / 64] |= UINT64_C(1) << i % 64;
 }
 
 /* A stream is under way until the device stops: each page that is another than
  * it was is in one of the reports, of which the last is made in STOP_COPY. */
-static int run_until_stop(struct run *r, struct bench *b)
+static int run_until_stop(struct run *r, struct rig *rig)
 {
     struct log_bits bits = { { 0 } }, wanted = { { 0 } };
 
-    if (bench_stream(r, b) != 0)
+    if (rig_stream(r, rig) != 0)
         return CHECK_OVER;
-    bench_remember(b);
-    if (logging_start(r, BENCH_PAGE) != 0)
+    rig_remember(rig);
+    if (logging_start(r, RIG_PAGE) != 0)
         return CHECK_OVER;
-    bench_remember(b);
+    rig_remember(rig);
     for (unsigned int i = 0; i < 4; i++)
-        if (bench_wait_for(r, b, bench_highest(b) + MORE / 4) != 0 ||
-            logging_report(r, bench_pages(0, BENCH_PAGES), BENCH_PAGE, &bits) !=
-                0)
+        if (rig_wait_for(r, rig, rig_highest(rig) + MORE / 4) != 0 ||
+            logging_report(r, rig_pages(0, RIG_PAGES), RIG_PAGE, &bits) != 0)
             return CHECK_OVER;
-    if (step_go(r, b->state) != 0 ||
-        logging_report(r, bench_pages(0, BENCH_PAGES), BENCH_PAGE, &bits) != 0)
+    if (step_go(r, rig->state) != 0 ||
+        logging_report(r, rig_pages(0, RIG_PAGES), RIG_PAGE, &bits) != 0)
         return CHECK_OVER;
-    add_changed(b, &wanted);
+    add_changed(rig, &wanted);
     return logging_expect(r, &bits, &wanted,
                           "of a stream that went on until the device stopped");
 }
 
-static int run_in_precopy(struct run *r, struct bench *b)
+static int run_in_precopy(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
 
-    if (bench_stream(r, b) != 0 || logging_start(r, BENCH_PAGE) != 0 ||
-        step_go(r, b->state) != 0 || logging_report_all(r, &bits) != 0)
+    if (rig_stream(r, rig) != 0 || logging_start(r, RIG_PAGE) != 0 ||
+        step_go(r, rig->state) != 0 || logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     /* From here on all that changes is written in that state. */
-    bench_remember(b);
-    if (bench_wait_for(r, b, bench_highest(b) + MORE) != 0)
+    rig_remember(rig);
+    if (rig_wait_for(r, rig, rig_highest(rig) + MORE) != 0)
         return CHECK_OVER;
-    add_changed(b, &wanted);
+    add_changed(rig, &wanted);
     if (logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "in PRE_COPY");
 }
 
-static int run_after_load(struct run *r, struct bench *b)
+static int run_after_load(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
 
     if (step_have_image(r) != 0 || step_load(r, &r->image) != 0 ||
         step_go(r, UAPI_STATE_RUNNING) != 0 ||
-        logging_start(r, BENCH_PAGE) != 0 ||
-        write_pages(r, b, &wanted, 20, 4) != 0 ||
+        logging_start(r, RIG_PAGE) != 0 ||
+        write_pages(r, rig, &wanted, 20, 4) != 0 ||
         logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "after a load");
 }
 
-static int run_reads(struct run *r, struct bench *b)
+static int run_reads(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
-    struct raw_range to = bench_pages(20, 2);
+    struct raw_range to = rig_pages(20, 2);
 
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        bench_copy(r, b, bench_pages(10, 2).iova, to) != 0 ||
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        rig_copy(r, rig, rig_pages(10, 2).iova, to) != 0 ||
         logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
-    pagebits_add(wanted.words, bench_pages(0, BENCH_PAGES), BENCH_PAGE, to);
+    pagebits_add(wanted.words, rig_pages(0, RIG_PAGES), RIG_PAGE, to);
     if (logging_expect(r, &bits, &wanted, "of a copy") != 0)
         return CHECK_OVER;
     return logging_expect_only(r, &bits, &wanted,
@@ -260,9 +258,8 @@ static int run_reads(struct run *r, struct bench *b)
 
 static int start_two_ranges(struct run *r)
 {
-    const struct raw_range ranges[] = { bench_pages(0, 16),
-                                        bench_pages(100, 16) };
-    int ret = raw_log_start(r->raw, BENCH_PAGE, ranges, 2);
+    const struct raw_range ranges[] = { rig_pages(0, 16), rig_pages(100, 16) };
+    int ret = raw_log_start(r->raw, RIG_PAGE, ranges, 2);
 
     if (ret < 0)
         return check_fail(r, "a log of two ranges cannot be begun: %s",
@@ -270,22 +267,22 @@ static int start_two_ranges(struct run *r)
     return 0;
 }
 
-static int run_two_ranges(struct run *r, struct bench *b)
+static int run_two_ranges(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
 
-    if (start_two_ranges(r) != 0 || write_pages(r, b, &wanted, 3, 1) != 0 ||
-        write_pages(r, b, &wanted, 105, 1) != 0 ||
+    if (start_two_ranges(r) != 0 || write_pages(r, rig, &wanted, 3, 1) != 0 ||
+        write_pages(r, rig, &wanted, 105, 1) != 0 ||
         logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect(r, &bits, &wanted, "of two ranges");
 }
 
-static int run_outside_ranges(struct run *r, struct bench *b)
+static int run_outside_ranges(struct run *r, struct rig *rig)
 {
     struct log_bits bits, none = { { 0 } }, written = { { 0 } };
 
-    if (start_two_ranges(r) != 0 || write_pages(r, b, &written, 50, 1) != 0 ||
+    if (start_two_ranges(r) != 0 || write_pages(r, rig, &written, 50, 1) != 0 ||
         logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     if (pagebits_has(bits.words, 50) && habit_is_libvfio_user(r))
@@ -295,18 +292,18 @@ static int run_outside_ranges(struct run *r, struct bench *b)
 }
 
 /* A report in other pages than those of the log. */
-static int run_page_sizes(struct run *r, struct bench *b)
+static int run_page_sizes(struct run *r, struct rig *rig)
 {
-    const struct raw_range all = bench_pages(0, BENCH_PAGES);
+    const struct raw_range all = rig_pages(0, RIG_PAGES);
     struct log_bits bits = { { 0 } }, wanted = { { 0 } }, ignored = { { 0 } };
 
-    if (logging_start(r, BENCH_PAGE) != 0 ||
-        write_pages(r, b, &ignored, 3, 1) != 0 ||
-        write_pages(r, b, &ignored, 200, 1) != 0 ||
+    if (logging_start(r, RIG_PAGE) != 0 ||
+        write_pages(r, rig, &ignored, 3, 1) != 0 ||
+        write_pages(r, rig, &ignored, 200, 1) != 0 ||
         logging_report(r, all, LARGE_PAGE, &bits) != 0)
         return CHECK_OVER;
-    pagebits_add(wanted.words, all, LARGE_PAGE, bench_pages(3, 1));
-    pagebits_add(wanted.words, all, LARGE_PAGE, bench_pages(200, 1));
+    pagebits_add(wanted.words, all, LARGE_PAGE, rig_pages(3, 1));
+    pagebits_add(wanted.words, all, LARGE_PAGE, rig_pages(200, 1));
     if (memcmp(&bits, &wanted, sizeof(bits)) != 0)
         return check_fail(r,
                           "pages 3 and 200 were written, and a report in "
@@ -316,16 +313,16 @@ static int run_page_sizes(struct run *r, struct bench *b)
     return 0;
 }
 
-static int run_large_pages(struct run *r, struct bench *b)
+static int run_large_pages(struct run *r, struct rig *rig)
 {
-    const struct raw_range all = bench_pages(0, BENCH_PAGES);
+    const struct raw_range all = rig_pages(0, RIG_PAGES);
     struct log_bits bits = { { 0 } }, wanted = { { 0 } }, ignored = { { 0 } };
 
     if (logging_start(r, LARGE_PAGE) != 0 ||
-        write_pages(r, b, &ignored, 200, 1) != 0 ||
+        write_pages(r, rig, &ignored, 200, 1) != 0 ||
         logging_report(r, all, LARGE_PAGE, &bits) != 0)
         return CHECK_OVER;
-    pagebits_add(wanted.words, all, LARGE_PAGE, bench_pages(200, 1));
+    pagebits_add(wanted.words, all, LARGE_PAGE, rig_pages(200, 1));
     if (pagebits_missing(bits.words, wanted.words, 16) != PAGEBITS_NONE)
         return check_fail(r, "page 200 was written, and a log in pages of 64 "
                              "KiB does not have bit 12");
@@ -333,24 +330,24 @@ static int run_large_pages(struct run *r, struct bench *b)
 }
 
 /* What was written before the log began is nobody's business. */
-static int run_begins_empty(struct run *r, struct bench *b)
+static int run_begins_empty(struct run *r, struct rig *rig)
 {
     struct log_bits bits, none = { { 0 } }, before = { { 0 } };
 
-    if (write_pages(r, b, &before, 3, 1) != 0 ||
-        logging_start(r, BENCH_PAGE) != 0 || logging_report_all(r, &bits) != 0)
+    if (write_pages(r, rig, &before, 3, 1) != 0 ||
+        logging_start(r, RIG_PAGE) != 0 || logging_report_all(r, &bits) != 0)
         return CHECK_OVER;
     return logging_expect_only(r, &bits, &none, "that has just begun");
 }
 
-static int run_begins_again(struct run *r, struct bench *b)
+static int run_begins_again(struct run *r, struct rig *rig)
 {
     struct log_bits bits, wanted = { { 0 } };
 
     for (unsigned int i = 0; i < 5; i++) {
         wanted = (struct log_bits){ { 0 } };
-        if (logging_start(r, BENCH_PAGE) != 0 ||
-            write_pages(r, b, &wanted, i * 8, 2) != 0 ||
+        if (logging_start(r, RIG_PAGE) != 0 ||
+            write_pages(r, rig, &wanted, i * 8, 2) != 0 ||
             logging_report_all(r, &bits) != 0 ||
             logging_expect(r, &bits, &wanted, "that was begun again") != 0)
             return CHECK_OVER;
@@ -380,8 +377,8 @@ static int run_begins_again(struct run *r, struct bench *b)
 #define LOG(name_, severity_, rule_, look_, needs_, fn_, state_)            \
     {                                                                       \
         .name = name_, .severity = severity_, .rule = rule_, .look = look_, \
-        .needs = NEEDS | (needs_), .run = bench_run,                        \
-        .arg = &(const struct bench_check)                                  \
+        .needs = NEEDS | (needs_), .run = rig_run,                          \
+        .arg = &(const struct rig_check)                                    \
         {                                                                   \
             fn_, state_                                                     \
         }                                                                   \

@@ -8,7 +8,7 @@
 
 #include <vfmig/device.h>
 
-#include "check/bench.h"
+#include "check/rig.h"
 #include "check/driver.h"
 #include "check/groups.h"
 #include "check/loading.h"
@@ -27,7 +27,7 @@ static int mark(struct run *r, uint64_t seed)
         return check_skip(r, "the driver of %s knows no registers",
                           r->driver->name);
     ret = r->driver->mark(r->raw, seed);
-    return ret < 0 ? bench_driver_failed(r, ret, "write registers") : 0;
+    return ret < 0 ? rig_driver_failed(r, ret, "write registers") : 0;
 }
 
 static int find(struct run *r, uint64_t seed, const char *after)
@@ -37,7 +37,7 @@ static int find(struct run *r, uint64_t seed, const char *after)
 
     if (ret == -EILSEQ)
         return check_fail(r, "after %s %s is not what it was", after, what);
-    return ret < 0 ? bench_driver_failed(r, ret, "read registers") : 0;
+    return ret < 0 ? rig_driver_failed(r, ret, "read registers") : 0;
 }
 
 /* There and back, without a word about state. */
@@ -203,7 +203,7 @@ static int run_reset_clears(struct run *r, const void *arg)
     ret = r->driver->find_none(r->raw, &what);
     if (ret == -EILSEQ)
         return check_fail(r, "%s is not cleared by a reset", what);
-    return ret < 0 ? bench_driver_failed(r, ret, "read registers") : 0;
+    return ret < 0 ? rig_driver_failed(r, ret, "read registers") : 0;
 }
 
 static int count(struct run *r, uint64_t *ticks)
@@ -214,13 +214,13 @@ static int count(struct run *r, uint64_t *ticks)
         return check_skip(r, "the driver of %s knows no counter",
                           r->driver->name);
     ret = r->driver->count(r->raw, ticks);
-    return ret < 0 ? bench_driver_failed(r, ret, "read the counter") : 0;
+    return ret < 0 ? rig_driver_failed(r, ret, "read the counter") : 0;
 }
 
 /* The counter after a while. */
 static int count_later(struct run *r, uint64_t *ticks)
 {
-    bench_sleep_ms(WATCH_MS);
+    rig_sleep_ms(WATCH_MS);
     return count(r, ticks);
 }
 
@@ -286,12 +286,12 @@ static int let_rewrite(struct run *r)
 {
     int ret = r->driver->rewrite(r->raw, UINT64_C(64) << 20);
 
-    bench_sleep_ms(WATCH_MS);
+    rig_sleep_ms(WATCH_MS);
     if (ret == 0)
         ret = r->driver->rewrite(r->raw, 0);
-    return ret < 0 ? bench_driver_failed(r, ret,
-                                         "let the device rewrite its "
-                                         "memory")
+    return ret < 0 ? rig_driver_failed(r, ret,
+                                       "let the device rewrite its "
+                                       "memory")
                    : 0;
 }
 
