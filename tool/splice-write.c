@@ -32,7 +32,8 @@ static int writer_init(struct writer *w, struct vfm_error *err)
 
     w->buf = malloc(COPY_BYTES);
     if (w->buf == NULL)
-        return error_set(err, -ENOMEM, "out of memory");
+        return error_set(err, -ENOMEM, "%s: out of memory",
+                         vfm_channel_name(w->channel));
     return vfm_decoder_new(&opts, &w->dec, err);
 }
 
