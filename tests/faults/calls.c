@@ -128,29 +128,35 @@ static ssize_t receive_byte(ssize_t (*real)(int, struct msghdr *, int), int fd,
     return ret;
 }
 
+ssize_t readv(int fd, const struct iovec *iov, int n);
 ssize_t writev(int fd, const struct iovec *iov, int n);
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags);
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags);
 
-ssize_t writev(int fd, const struct iovec *iov, int n)
-{
-    static struct fail_point point = { .name = "writev" };
-    static ssize_t (*real)(int, const struct iovec *, int);
-    struct iovec part;
-
-    if (real == NULL)
-        real = fail_real("writev");
-    switch (fail_strike(&point, CALLER)) {
-    case FAIL_NOW:
-        return -1;
-    case FAIL_SHORT:
-        part = first_byte(iov, (size_t)n);
-        return real(fd, &part, 1);
-    case FAIL_NOT:
-    default:
-        return real(fd, iov, n);
+/* readv() and writev(): one moves the other way. */
+#define VECTORED(name_)                                         \
+    ssize_t name_(int fd, const struct iovec *iov, int n)       \
+    {                                                           \
+        static struct fail_point point = { .name = #name_ };    \
+        static ssize_t (*real)(int, const struct iovec *, int); \
+        struct iovec part;                                      \
+                                                                \
+        if (real == NULL)                                       \
+            real = fail_real(#name_);                           \
+        switch (fail_strike(&point, CALLER)) {                  \
+        case FAIL_NOW:                                          \
+            return -1;                                          \
+        case FAIL_SHORT:                                        \
+            part = first_byte(iov, (size_t)n);                  \
+            return real(fd, &part, 1);                          \
+        case FAIL_NOT:                                          \
+        default:                                                \
+            return real(fd, iov, n);                            \
+        }                                                       \
     }
-}
+
+VECTORED(readv)
+VECTORED(writev)
 
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {

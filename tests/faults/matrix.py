@@ -33,7 +33,7 @@ MEMORY = ("ENOMEM",)
 ERRNOS = {
     "read": ("EIO", "EINTR", SHORT), "write": ("EIO", "EINTR", SHORT),
     "pread64": ("EIO", "EINTR", SHORT), "pwrite64": ("EIO", "EINTR", SHORT),
-    "writev": ("ENOSPC", "EINTR", SHORT),
+    "readv": ("EIO", "EINTR", SHORT), "writev": ("ENOSPC", "EINTR", SHORT),
     "sendmsg": ("ENOBUFS", "EINTR", SHORT),
     "recvmsg": ("ENOMEM", "EINTR", SHORT),
     "recv": ("ENOMEM", "EINTR", SHORT),
