@@ -26,7 +26,8 @@ enum vfm_peer move_peer_of(const struct move *move)
 bool move_needs_pump(const struct move *move)
 {
     return move->options.rest != NULL ||
-           (move->options.channels > 0 && move_peer_of(move) == VFM_PEER_QEMU);
+           (move->options.channels > 0 && !move_is_source(move) &&
+            move_peer_of(move) == VFM_PEER_QEMU);
 }
 
 /* Several connections are made to, and taken from, an address. */
@@ -48,6 +49,13 @@ static int check_qemu(const struct move *move, enum vfm_peer peer)
     return EXIT_DONE;
 }
 
+/* The channels are the library's, not the pump's. */
+static bool has_lanes(const struct move *move)
+{
+    return move_peer_of(move) == VFM_PEER_VFMIG ||
+           (move_peer_of(move) == VFM_PEER_QEMU && move_is_source(move));
+}
+
 int move_check_peer(const struct move *move)
 {
     const struct move_options *opts = &move->options;
@@ -56,23 +64,24 @@ int move_check_peer(const struct move *move)
 
     if (code != EXIT_DONE)
         return code;
-    if (opts->channels > 0 && move_is_source(move) && peer == VFM_PEER_QEMU)
+    if (opts->channels > 0 && move_is_source(move) && opts->rest != NULL)
         return say_usage(move_name(move),
-                         "--channels are not for sending to a QEMU");
+                         "--channels: what is sent with --rest goes over one "
+                         "connection");
     if (opts->channels > 0 && peer == VFM_PEER_NONE)
         return say_usage(move_name(move),
                          "--channels: nobody is there to agree with");
-    if (opts->channels > VFM_CHANNELS_MAX && peer == VFM_PEER_VFMIG)
+    if (opts->channels > VFM_CHANNELS_MAX && has_lanes(move))
         return say_usage(move_name(move),
                          "--channels: '%u' is no number from 1 to %d",
                          opts->channels, VFM_CHANNELS_MAX);
-    if (opts->channels > 0 && peer == VFM_PEER_VFMIG &&
-        !is_address(opts->where))
+    if (opts->channels > 0 && has_lanes(move) && !is_address(opts->where))
         return say_usage(move_name(move),
                          "--channels: '%.60s' is one channel and no more",
                          opts->where);
-    if (opts->memory_max > 0 && (opts->channels == 0 || peer != VFM_PEER_VFMIG))
+    if (opts->memory_max > 0 && (opts->channels == 0 || !has_lanes(move)))
         return say_usage(move_name(move),
-                         "--memory-max is for --channels between two vfmigs");
+                         "--memory-max is for --channels between two vfmigs, "
+                         "and to a QEMU");
     return EXIT_DONE;
 }

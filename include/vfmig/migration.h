@@ -222,7 +222,11 @@ struct vfm_migration_options {
     /* VFM_PEER_VFMIG: how many channels there are to be beside this one, at
      * most VFM_CHANNELS_MAX, for what is left of the devices' state when they
      * have stopped.  Both sides get the smaller number, 0 if a peer does not
-     * know of them.  The loss of one is as that of this one.  Default 0. */
+     * know of them.  The loss of one is as that of this one.  Default 0.
+     *
+     * Source, VFM_PEER_QEMU with return_path: a QEMU's multifd channels with
+     * device state, as many as it was told.  The VM goes on running until it
+     * has said that all of them have come. */
     uint32_t channels;
 
     /* Target with channels: where it listens for them; the caller's.  Strangers

@@ -33,7 +33,8 @@ int lanes_init(struct vfm_migration *m, struct vfm_error *err)
                          (unsigned long long)m->options.memory_max >> 10);
     m->lanes.chunk =
         part < LANE_CHUNK_MAX ? (size_t)part & ~(size_t)4095 : LANE_CHUNK_MAX;
-    if (is_source(m) && getrandom(m->lanes.nonce, NONCE_BYTES, 0) < 0)
+    if (is_source(m) && peer_is(m, VFM_PEER_VFMIG) &&
+        getrandom(m->lanes.nonce, NONCE_BYTES, 0) < 0)
         return error_set(err, -errno, "migration: no random numbers: %s",
                          strerror(errno));
     return 0;

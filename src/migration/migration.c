@@ -56,9 +56,10 @@ static int check_channels(const struct vfm_migration *m, struct vfm_error *err)
     if (o->channels > VFM_CHANNELS_MAX)
         return error_set(err, -EINVAL, "migration: more than %d channels",
                          VFM_CHANNELS_MAX);
-    if (o->peer != VFM_PEER_VFMIG)
+    if (o->peer != VFM_PEER_VFMIG && !(is_source(m) && o->return_path))
         return error_set(err, -EINVAL,
-                         "migration: several channels are between two vfmigs");
+                         "migration: several channels are between two vfmigs, "
+                         "or go to a QEMU that answers");
     if (is_source(m) && m->callbacks.connect_channel == NULL)
         return error_set(err, -EINVAL,
                          "migration: nobody connects the other channels");

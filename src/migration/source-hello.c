@@ -46,12 +46,20 @@ static int hear_answer(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
+/* A QEMU was told by its user how many there are, and begins when all have
+ * come: nothing is agreed.  In the place of the nonce is the VM's UUID, none. */
+static int open_qemu_lanes(struct vfm_migration *m, struct vfm_error *err)
+{
+    m->lanes.count = m->options.channels;
+    return talk_wait(m, source_open_lanes(m, err), err);
+}
+
 int source_hello(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = 0;
 
     if (!peer_is(m, VFM_PEER_VFMIG))
-        return 0;
+        return open_qemu_lanes(m, err);
     if (m->step == SAY)
         ret = say_hello(m, err);
     if (ret == 0 && m->step == SENDING) {
@@ -137,12 +145,20 @@ static int begin_ram(struct vfm_migration *m, struct vfm_error *err)
     return alive < 0 && alive != -EAGAIN ? alive : -EAGAIN;
 }
 
+/* Whether the target says when it can load.  A QEMU answers the first ping when
+ * all channels have come and its devices are in RESUMING: before that it has
+ * nowhere to put a packet. */
+static bool tells_ready(const struct vfm_migration *m)
+{
+    return peer_is(m, VFM_PEER_VFMIG) || has_lanes(m);
+}
+
 /* What the target has to do before it can load is done while the VM runs. */
 static int await_ready(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret;
 
-    if (!peer_is(m, VFM_PEER_VFMIG) || m->source.ready)
+    if (!tells_ready(m) || m->source.ready)
         return 0;
     if (m->source.announced_at == 0)
         m->source.announced_at = clock_now();

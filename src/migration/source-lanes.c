@@ -228,7 +228,17 @@ static int stop_for_config(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-/* The barrier behind which nothing comes. */
+/* The barrier behind which nothing comes.  A QEMU knows the last packet of each
+ * device, and its barriers are of memory that goes over the channels. */
+static void put_end(const struct vfm_migration *m, struct lane *lane)
+{
+    if (peer_is(m, VFM_PEER_VFMIG)) {
+        outbox_begin(&lane->outbox);
+        encode_multifd_sync(&lane->outbox.head);
+    }
+    lane->over = true;
+}
+
 static int send_ends(struct vfm_migration *m, struct vfm_error *err)
 {
     for (unsigned int i = 0; i < m->lanes.count; i++) {
@@ -236,9 +246,7 @@ static int send_ends(struct vfm_migration *m, struct vfm_error *err)
 
         if (lane->over || !outbox_is_empty(&lane->outbox))
             continue;
-        outbox_begin(&lane->outbox);
-        encode_multifd_sync(&lane->outbox.head);
-        lane->over = true;
+        put_end(m, lane);
     }
     return flush_all(m, err);
 }

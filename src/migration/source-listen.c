@@ -168,8 +168,10 @@ static int take_qemu_message(struct vfm_migration *m, const struct message *msg,
         return note_shut(m, msg, err);
     if (msg->type == MESSAGE_SWITCHOVER_ACK && msg->len == 0)
         return note_qemu_ack(m, err);
-    if (msg->type == MESSAGE_PONG && msg->len == sizeof(uint32_t))
+    if (msg->type == MESSAGE_PONG && msg->len == sizeof(uint32_t)) {
+        m->source.ready = true;
         return 0;
+    }
     return error_set(err, -EPROTO,
                      "target: message 0x%04x of %u bytes is none that a QEMU "
                      "sends to a source like this",

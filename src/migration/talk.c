@@ -128,6 +128,18 @@ static int64_t answered_until(const struct vfm_migration *m)
            STUCK_FACTOR * peer_timeout_ns(m);
 }
 
+/* What is wrong, probably, where a peer is silent. */
+static const char *hint(const struct vfm_migration *m)
+{
+    if (peer_is(m, VFM_PEER_QEMU) && m->stage == VFM_STAGE_SETUP &&
+        m->options.channels > 0)
+        return "; a QEMU begins when it has as many channels as its "
+               "multifd-channels says";
+    return m->stage == VFM_STAGE_HELLO && peer_is(m, VFM_PEER_VFMIG)
+               ? "; if nobody answers there, the peer is none"
+               : "";
+}
+
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 {
     bool for_peer = m->wishes.send || m->wishes.recv ||
@@ -149,9 +161,7 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
                      "%s: the peer got nothing done for %u ms in stage %s%s",
                      vfm_channel_name(m->channel), m->options.peer_timeout_ms,
                      vfm_stage_name(m->stage),
-                     m->stage == VFM_STAGE_HELLO
-                         ? "; if nobody answers there, the peer is none"
-                         : "");
+                     hint(m));
 }
 
 int talk_failure(const struct vfm_migration *m, const struct message *msg,

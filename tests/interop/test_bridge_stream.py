@@ -138,6 +138,11 @@ GIVEN = [
     (P2P, ACK, "", "switchover-ack"),
     (PRE_COPY, ACK, "", "switchover-ack, without P2P"),
     (STOP_COPY, ACK, "", "switchover-ack, STOP_COPY alone"),
+    (P2P, ("multifd", "return-path"), MULTIFD, "multifd, with device state"),
+    (PRE_COPY, ("multifd", *ACK), MULTIFD,
+     "multifd, with device state, switchover-ack"),
+    (STOP_COPY, ("multifd", "return-path"), MULTIFD,
+     "multifd, with device state, STOP_COPY alone"),
 ]
 
 
@@ -145,6 +150,8 @@ def waiting_machine(folder, stack, words, capabilities, properties=""):
     target = Machine(folder, stack, "target", (*BUSY, *words), *WAITING,
                      properties=properties)
     target.capabilities(*capabilities)
+    if "multifd" in capabilities:
+        target.qemu.run("migrate-set-parameters", multifd_channels=CHANNELS)
     target.uri = f"unix:{folder}/there"
     target.qemu.run("migrate-incoming", uri=target.uri, exit_on_error=False)
     return target
@@ -161,6 +168,7 @@ def test_a_device_arrives_in_a_machine(tmp_path, stack, words, capabilities,
     giver.set_state("RUNNING")
     target = waiting_machine(tmp_path, stack, words, capabilities, properties)
     more = ["--switchover-ack"] if "switchover-ack" in capabilities else []
+    more += ["--channels", CHANNELS] if "multifd" in capabilities else []
     run = vfmig("send", "-d", f"{giver.word},id={NAME}", "--peer", "qemu",
                 "--machine", MACHINE, "--json", *more, target.uri)
     run.ok()
@@ -173,14 +181,24 @@ def test_a_device_arrives_in_a_machine(tmp_path, stack, words, capabilities,
     assert after["counter"] > giver.report()["counter"] > 0
 
 
-@row("vfmig to QEMU, over the bridge", "state refused: the device is back")
-def test_a_device_that_the_machine_refuses_is_back(tmp_path, stack):
+REFUSING = [
+    (("return-path",), "", "state refused: the device is back"),
+    (("multifd", "return-path"), MULTIFD,
+     "multifd, state refused: the device is back"),
+]
+
+
+@pytest.mark.parametrize("capabilities, properties",
+                         rows("vfmig to QEMU, over the bridge", REFUSING))
+def test_a_device_that_the_machine_refuses_is_back(tmp_path, stack,
+                                                   capabilities, properties):
     giver = stack.enter_context(Emulated(tmp_path, "giver", *BUSY, *P2P))
     target = waiting_machine(
         tmp_path, stack, (*P2P, "--fail", "RESUMING:EIO,count=0"),
-        ("return-path",))
+        capabilities, properties)
+    more = ["--channels", CHANNELS] if "multifd" in capabilities else []
     run = vfmig("send", "-q", "-d", f"{giver.word},id={NAME}", "--peer",
-                "qemu", "--machine", MACHINE, target.uri)
+                "qemu", "--machine", MACHINE, *more, target.uri)
     target.qemu.migration_status("failed")
     # It hangs up at once, and its answer may come too late.
     assert re.search("could not load the stream|hung up|Broken pipe|reset by",

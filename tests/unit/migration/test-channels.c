@@ -296,6 +296,14 @@ static void options_that_cannot_be_are_refused(void **state)
     options.channels = 2;
     options.peer = VFM_PEER_QEMU;
     assert_int_equal(vfm_migration_new(ch, &options, &m, &err), -EINVAL);
+    options.role = VFM_ROLE_SOURCE;
+    assert_int_equal(vfm_migration_new(ch, &options, &m, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "a QEMU that answers"));
+    options.return_path = true;
+    assert_int_equal(vfm_migration_new(ch, &options, &m, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "nobody connects"));
+    options.return_path = false;
+    options.role = VFM_ROLE_TARGET;
     options.peer = VFM_PEER_VFMIG;
     assert_int_equal(vfm_migration_new(ch, &options, &m, &err), 0);
     vfm_migration_close(m);
