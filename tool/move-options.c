@@ -130,6 +130,23 @@ const struct args_option move_memory_max = {
             "without it",
 };
 
+static int take_compress(const char *value, void *into, struct vfm_error *err)
+{
+    if (strcmp(value, "zstd") != 0)
+        return error_set(err, -EINVAL, "'%.20s' is not zstd", value);
+    *(bool *)into = true;
+    return 0;
+}
+
+const struct args_option move_compress = {
+    .name = "compress",
+    .value = "zstd",
+    .take = take_compress,
+    .offset = offsetof(struct move_options, compress),
+    .help = "with --channels: what goes over them is compressed, if the target "
+            "knows how",
+};
+
 const struct args_option move_paused = {
     .name = "paused",
     .take = args_take_flag,

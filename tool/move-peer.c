@@ -83,5 +83,8 @@ int move_check_peer(const struct move *move)
         return say_usage(move_name(move),
                          "--memory-max is for --channels between two vfmigs, "
                          "and to a QEMU");
+    if (opts->compress && (opts->channels == 0 || peer != VFM_PEER_VFMIG))
+        return say_usage(move_name(move),
+                         "--compress is for --channels between two vfmigs");
     return EXIT_DONE;
 }

@@ -318,6 +318,7 @@ static int make_migration(struct run *run, struct vfm_error *err)
         .callbacks = &callbacks,
         .opaque = run,
         .channels = count_channels(run),
+        .compress = opts->compress,
         .listener = run->listener,
         .memory_max = opts->memory_max,
     };

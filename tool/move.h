@@ -36,6 +36,7 @@ struct move_options {
     const char *rest;             /* what is not the devices'; NULL: nowhere */
     uint32_t channels;            /* beside the main one */
     uint64_t memory_max;          /* 0: the library's */
+    bool compress;                /* these channels */
 
     bool json;
     bool quiet;
@@ -54,6 +55,7 @@ extern const struct args_option move_max_bandwidth;
 extern const struct args_option move_rest;
 extern const struct args_option move_channels;
 extern const struct args_option move_memory_max;
+extern const struct args_option move_compress;
 extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;

@@ -47,6 +47,7 @@ static const struct args_option *const options[] = {
     &move_max_bandwidth,
     &move_channels,
     &move_memory_max,
+    &move_compress,
     &machine,
     &move_json,
     &move_quiet,

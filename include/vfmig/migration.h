@@ -189,9 +189,8 @@ struct vfm_migration_options {
      * estimated to take longer.  Default 300. */
     uint32_t downtime_limit_ms;
 
-    /* How long to stay in PRE_COPY; ms.  What then: stop the devices
-     * whatever it costs, or (default) fail and say why it does not
-     * converge.  Default 600,000. */
+    /* How long to stay in PRE_COPY; ms.  What then: stop the devices whatever it
+     * costs, or (default) fail and say why.  Default 600,000. */
     uint32_t pre_copy_timeout_ms;
     bool force_switchover;
 
@@ -204,9 +203,8 @@ struct vfm_migration_options {
     const struct vfm_migration_callbacks *callbacks;
     void *opaque;
 
-    /* Source: bytes per second that are sent while the VM runs; 0: no limit
-     * but the channel's.  Once it has stopped, what is left goes as fast as the
-     * link takes it. */
+    /* Source: bytes per second while the VM runs; 0: no limit but the channel's.
+     * Once it has stopped, what is left goes as fast as the link takes it. */
     uint64_t max_bandwidth;
 
     /* Source: wait in stage `pre-switchover`, the VM and its devices stopped,
@@ -214,9 +212,8 @@ struct vfm_migration_options {
     bool pause_before_switchover;
 
     /* Source, VFM_PEER_QEMU: asks the QEMU to answer, and is done when it says
-     * that it has loaded all of the stream; if it says that it could not, the
-     * devices are as they were.  Needs a channel that goes both ways, and a
-     * QEMU that can talk on it: not one that was given a pipe or a command. */
+     * that it has loaded all of it; if it says that it could not, the devices are
+     * as they were.  Needs a channel that goes both ways: no pipe, no command. */
     bool return_path;
 
     /* VFM_PEER_VFMIG: how many channels there are to be beside this one, at
@@ -240,6 +237,10 @@ struct vfm_migration_options {
     /* Source, with return_path: the VM stops when the QEMU has acknowledged the
      * initial data of all devices; one without that capability refuses. */
     bool switchover_ack;
+
+    /* Source with channels: zstd on them if the target has it, or a warning.
+     * -ENOTSUP from vfm_migration_new() if this library has not. */
+    bool compress;
 };
 
 /*

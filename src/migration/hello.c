@@ -183,6 +183,8 @@ static void put_channels(const struct vfm_migration *m, struct text *t)
     nonce_print(m->lanes.nonce, nonce);
     text_put(t, ",\"channels\":%u,\"nonce\":\"%s\"", m->options.channels,
              nonce);
+    if (m->options.compress)
+        text_put(t, ",\"compress\":\"zstd\"");
 }
 
 int hello_build(const struct vfm_migration *m, char **frame, size_t *len,
@@ -217,7 +219,8 @@ int hello_build_answer(const struct vfm_migration *m, const char *refusal,
     text_put(&t, "\"accept\":%s,\"version\":\"%s\"",
              refusal == NULL ? "true" : "false", VFMIG_VERSION);
     if (refusal == NULL && m->lanes.count > 0)
-        text_put(&t, ",\"channels\":%u", m->lanes.count);
+        text_put(&t, ",\"channels\":%u%s", m->lanes.count,
+                 m->lanes.compressed ? ",\"compress\":\"zstd\"" : "");
     if (refusal == NULL && m->target.tells_ready)
         text_put(&t, ",\"ready\":true");
     if (refusal != NULL) {
@@ -508,11 +511,19 @@ static unsigned int get_count(const struct json *object, const char *key,
     return v->integer < max ? (unsigned int)v->integer : max;
 }
 
+/* Compression costs a target little: it takes what it can. */
+static bool is_compressed(const struct json *object)
+{
+    return packing_exists() &&
+           strcmp(get_text(object, "compress"), "zstd") == 0;
+}
+
 /* As many as both sides want. */
 static int check_channels(struct vfm_migration *m, const struct json *hello,
                           struct vfm_error *err)
 {
     m->lanes.count = get_count(hello, "channels", m->options.channels);
+    m->lanes.compressed = is_compressed(hello);
     if (m->lanes.count == 0 ||
         nonce_parse(get_text(hello, "nonce"), m->lanes.nonce))
         return 0;
@@ -574,6 +585,7 @@ int hello_check_answer(struct vfm_migration *m, const char *json, size_t len,
                       vfm_channel_name(m->channel), get_text(answer, "reason"));
     take_clock(m, answer);
     m->lanes.count = get_count(answer, "channels", m->options.channels);
+    m->lanes.compressed = m->options.compress && is_compressed(answer);
     m->source.ready = !get_true(answer, "ready");
     json_free(answer);
     return ret;

@@ -11,6 +11,7 @@
 
 #include "migration/lane.h"
 #include "migration/migration.h"
+#include "stream/format.h"
 #include "util/error.h"
 
 /* An index may be so far ahead of the lowest that has not come.  More packets
@@ -22,6 +23,9 @@ int lanes_init(struct vfm_migration *m, struct vfm_error *err)
     const uint32_t n = m->options.channels;
     uint64_t part = m->options.memory_max;
 
+    if (m->options.compress && !packing_exists())
+        return error_set(err, -ENOTSUP,
+                         "migration: compression: zstd is not in this build");
     if (n == 0)
         return 0;
     part = (part != 0 ? part : LANES_MEMORY) / n;
@@ -50,6 +54,10 @@ static void lane_free(struct lane *lane)
     vfm_channel_close(lane->channel);
     vfm_multifd_decoder_free(lane->decoder);
     inbox_close(&lane->inbox);
+    inbox_close(&lane->packed_inbox);
+    packer_free(lane->packer);
+    unpacker_free(lane->unpacker);
+    free(lane->packed);
     free(lane->rest);
     free(lane);
 }
@@ -71,10 +79,30 @@ void lanes_close(struct vfm_migration *m)
     l->joined = 0;
 }
 
-static int init_source(struct lane *lane)
+/* The most that a packet has: its data or its configuration, and a head. */
+static size_t packed_size(const struct lane *lane)
+{
+    size_t raw = lane->size > VFIO_CONFIG_MAX ? lane->size : VFIO_CONFIG_MAX;
+
+    return PACKING_MAX(raw + OUTBOX_HEAD_SIZE + OUTBOX_TAIL_SIZE);
+}
+
+static int init_source(const struct vfm_migration *m, struct lane *lane)
 {
     lane->rest = malloc(lane->size);
-    return lane->rest == NULL ? -ENOMEM : 0;
+    if (lane->rest == NULL)
+        return -ENOMEM;
+    if (!m->lanes.compressed)
+        return 0;
+    lane->packed = malloc(packed_size(lane));
+    return lane->packed == NULL ? -ENOMEM : packer_new(&lane->packer, NULL);
+}
+
+static int init_unpacking(struct lane *lane)
+{
+    int ret = inbox_init(&lane->packed_inbox, 2 * PACKING_PIECE_MAX);
+
+    return ret < 0 ? ret : unpacker_new(&lane->unpacker, NULL);
 }
 
 /* Which packets came, of every device. */
@@ -82,6 +110,8 @@ static int init_target(struct vfm_migration *m, struct lane *lane)
 {
     int ret = inbox_init(&lane->inbox, lane->size);
 
+    if (ret == 0 && m->lanes.compressed)
+        ret = init_unpacking(lane);
     for (unsigned int i = 0; ret == 0 && i < m->num_members; i++)
         if (m->members[i]->window == NULL)
             ret = vfm_multifd_window_new(WINDOW_SPAN, &m->members[i]->window,
@@ -105,7 +135,7 @@ int lane_add(struct vfm_migration *m, struct vfm_channel *ch,
         .size = m->lanes.chunk,
     };
     outbox_begin(&lane->outbox);
-    ret = is_source(m) ? init_source(lane) : init_target(m, lane);
+    ret = is_source(m) ? init_source(m, lane) : init_target(m, lane);
     if (ret < 0) {
         lane_free(lane);
         return error_set(err, ret, "channel %u: out of memory", number);
@@ -124,6 +154,26 @@ static int lane_failed(struct vfm_migration *m, const struct lane *lane,
     return error_set(err, ret, "channel %u: %s", lane->number, err->message);
 }
 
+int lane_pack(struct lane *lane, struct vfm_error *err)
+{
+    struct outbox *box = &lane->outbox;
+    const struct iovec parts[] = {
+        { box->head_buf, box->head.len },
+        { box->one.iov_base, box->body_len },
+        { box->tail_buf, box->tail.len },
+    };
+    ssize_t n;
+
+    if (lane->packer == NULL)
+        return 0;
+    n = packer_pack(lane->packer, parts, 3, lane->packed, err);
+    if (n < 0)
+        return (int)n;
+    outbox_begin(box);
+    outbox_set_body(box, lane->packed, (size_t)n);
+    return 0;
+}
+
 int lane_flush(struct vfm_migration *m, struct lane *lane,
                struct vfm_error *err)
 {
@@ -139,10 +189,36 @@ int lane_flush(struct vfm_migration *m, struct lane *lane,
     return ret == 0 || ret == -EAGAIN ? ret : lane_failed(m, lane, ret, err);
 }
 
+/* The next piece, from what came or comes.  All before it was used.  As
+ * inbox_fill(). */
+static ssize_t fill_unpacked(struct lane *lane, struct vfm_error *err)
+{
+    struct inbox *packed = &lane->packed_inbox;
+    ssize_t n;
+
+    for (;;) {
+        size_t used;
+
+        n = unpacker_next(lane->unpacker, inbox_data(packed), inbox_len(packed),
+                          &used, lane->inbox.buf, err);
+        inbox_use(packed, used);
+        if (n != 0)
+            break;
+        n = inbox_fill(packed, lane->channel, err);
+        if (n <= 0)
+            return n;
+    }
+    lane->inbox.start = 0;
+    lane->inbox.end = n > 0 ? (size_t)n : 0;
+    return n;
+}
+
 int lane_fill(struct vfm_migration *m, struct lane *lane, struct vfm_error *err)
 {
     enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
-    ssize_t n = inbox_fill(&lane->inbox, lane->channel, err);
+    ssize_t n = lane->unpacker != NULL
+                    ? fill_unpacked(lane, err)
+                    : inbox_fill(&lane->inbox, lane->channel, err);
 
     spend(m, cause);
     if (n > 0) {

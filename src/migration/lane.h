@@ -17,6 +17,8 @@
  * connection shows whose it is.  Each ends with a barrier: one that ends
  * without was lost.
  *
+ * They can be compressed, from behind the first packet on: stream/packing.h.
+ *
  * Memory is a buffer for each, whatever the peer does.  A source puts the
  * packets of a device on the lanes in the order of their indices.  So of all
  * that is under way the oldest is at the front of its lane, and its turn has
@@ -35,6 +37,7 @@
 #include "migration/inbox.h"
 #include "migration/landing.h"
 #include "migration/outbox.h"
+#include "stream/packing.h"
 
 struct member;
 
@@ -59,9 +62,13 @@ struct lane {
     struct outbox outbox;
     uint8_t *rest; /* what the channel did not take at once */
     size_t size;   /* of it */
+    struct packer *packer;
+    uint8_t *packed; /* a packet, compressed */
 
     /* Target. */
     struct inbox inbox;
+    struct unpacker *unpacker;
+    struct inbox packed_inbox; /* with that: what came */
     struct vfm_multifd_decoder *decoder;
     struct vfm_multifd_event event; /* not yet fully used */
     bool has_event;
@@ -77,6 +84,7 @@ struct stranger {
 
 struct lanes {
     unsigned int count; /* agreed; 0: all goes over the main channel */
+    bool compressed;    /* agreed */
     unsigned int joined;
     struct lane *lanes[VFM_CHANNELS_MAX];
     uint8_t nonce[NONCE_BYTES];
@@ -98,6 +106,9 @@ void lanes_close(struct vfm_migration *m);
 /* Makes @ch, which it then owns no matter what, a lane of that number. */
 int lane_add(struct vfm_migration *m, struct vfm_channel *ch,
              unsigned int number, struct lane **lanep, struct vfm_error *err);
+/* Puts what is in the outbox, a whole packet, in its compressed form there if
+ * that was agreed; all of it is copied then.  Returns 0 or an error. */
+int lane_pack(struct lane *lane, struct vfm_error *err);
 /* Sends what is in its outbox.  0 when it is empty, -EAGAIN, or an error. */
 int lane_flush(struct vfm_migration *m, struct lane *lane,
                struct vfm_error *err);

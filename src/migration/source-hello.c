@@ -42,6 +42,11 @@ static int hear_answer(struct vfm_migration *m, struct vfm_error *err)
         tell_warning(m, "%s: the target takes %u channels, not %u",
                      vfm_channel_name(m->channel), m->lanes.count,
                      m->options.channels);
+    if (m->lanes.count > 0 && m->options.compress && !m->lanes.compressed)
+        tell_warning(m,
+                     "%s: the target does not know zstd: the channels are "
+                     "not compressed",
+                     vfm_channel_name(m->channel));
     m->step = CONNECTING;
     return 0;
 }

@@ -115,10 +115,12 @@ static int send_data(struct vfm_migration *m, struct member *member,
     encode_multifd_device_head(&lane->outbox.head, member->section, 0,
                                member->next_packet++, false, len);
     outbox_set_body(&lane->outbox, data, len);
-    ret = lane_flush(m, lane, err);
+    ret = lane_pack(lane, err);
+    if (ret == 0)
+        ret = lane_flush(m, lane, err);
     if (ret < 0 && ret != -EAGAIN)
         return ret;
-    if (ret == -EAGAIN)
+    if (ret == -EAGAIN && lane->packer == NULL)
         keep_rest(lane);
     note_data(m, member, data, len, true);
     spend_for(m, VFM_CAUSE_DEVICE, member);
@@ -142,7 +144,9 @@ static int send_config(struct vfm_migration *m, struct member *member,
     outbox_set_body(box, config->record, config->record_len);
     encode_vfio_end(&box->tail);
     member->all_sent = true;
-    ret = lane_flush(m, lane, err);
+    ret = lane_pack(lane, err);
+    if (ret == 0)
+        ret = lane_flush(m, lane, err);
     return ret == 0 || ret == -EAGAIN ? 1 : ret;
 }
 
@@ -243,10 +247,14 @@ static int send_ends(struct vfm_migration *m, struct vfm_error *err)
 {
     for (unsigned int i = 0; i < m->lanes.count; i++) {
         struct lane *lane = m->lanes.lanes[i];
+        int ret;
 
         if (lane->over || !outbox_is_empty(&lane->outbox))
             continue;
         put_end(m, lane);
+        ret = lane_pack(lane, err);
+        if (ret < 0)
+            return ret;
     }
     return flush_all(m, err);
 }

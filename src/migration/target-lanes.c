@@ -58,7 +58,7 @@ static int land(struct vfm_migration *m, struct lane *lane,
     enum vfm_cause cause;
     int ret;
 
-    if (expected == 0 || !lane->counted)
+    if (expected == 0 || !lane->counted || lane->unpacker != NULL)
         return 0;
     ret = find_member(m, lane, &member, err);
     if (ret < 0)

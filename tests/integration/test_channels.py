@@ -3,11 +3,12 @@
 """vfmig send and receive over several channels."""
 import os
 import socket
+import subprocess
 import threading
 
 import pytest
 
-from vfmig_programs import Device, MIB, receive, vfmig
+from vfmig_programs import BUILD, Device, MIB, receive, vfmig
 
 STOPPED = ("--features", "stop-copy,p2p")
 
@@ -197,6 +198,59 @@ def test_a_packet_that_is_missing_is_missed(make, tmp_path):
     assert a[0].state() == "RUNNING"
 
 
+@pytest.fixture(name="zstd")
+def zstd_():
+    told = subprocess.run(["ldd", BUILD / "tool" / "vfmig"], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    if "libzstd" not in told:
+        pytest.skip("this build has no zstd")
+    return "--compress", "zstd"
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_channels_are_compressed(make, tmp_path, zstd, channels):
+    a, b = (make(n, 2, "--size", 8 * MIB) for n in "ab")
+    sent, _ = check(a, b, *move(a, b, f"unix:{tmp_path}/m.sock", channels,
+                                *zstd))
+    assert not sent["warnings"]
+
+
+def test_a_target_that_does_not_know_zstd_is_told_of(make, tmp_path, zstd):
+    a, b = (make(n, 1, *STOPPED) for n in "ab")
+
+    def older(number, data, _):
+        return data.replace(b'"compress"', b'"cOmpress"') if number == 0 \
+            else data
+
+    with Crossing(tmp_path, older) as crossing:
+        sent, _ = check(a, b, *move(a, b, f"unix:{tmp_path}/m.sock", 2, *zstd,
+                                    to=crossing.to))
+    assert "the target does not know zstd" in " ".join(sent["warnings"])
+
+
+@pytest.mark.parametrize("at, put, why", [
+    (64, b"\xff\xff\xff\xff", "zstd: a piece of"),
+    (68, b"\xff\xff\xff\xff", "zstd: a piece of"),
+    (68, b"\0\0\0\1", "zstd: a frame of"),
+    (72, b"\0\0\0\0", "zstd: a frame of"),
+])
+def test_pieces_that_are_wrong_are_refused(make, tmp_path, zstd, at, put, why):
+    a, b = (make(n, 1, "--size", 8 * MIB, *STOPPED) for n in "ab")
+
+    def spoil(number, data, seen):
+        here = at - seen
+        if number > 0 and 0 <= here <= len(data) - 4:
+            data = data[:here] + put + data[here + 4:]
+        return data
+
+    with Crossing(tmp_path, spoil) as crossing:
+        sent, received = move(a, b, f"unix:{tmp_path}/m.sock", 2, *zstd,
+                              to=crossing.to)
+    assert why in received.exits(1).stderr
+    sent.exits(1)
+    assert a[0].state() == "RUNNING"
+
+
 def test_a_foreign_connection_does_no_harm(make, tmp_path):
     a, b = (make(n, 1, *STOPPED) for n in "ab")
     strangers = []
@@ -226,6 +280,7 @@ def test_a_foreign_connection_does_no_harm(make, tmp_path):
 @pytest.mark.parametrize("words", [
     ("--channels", "0"), ("--channels", "33"), ("--channels", "x"),
     ("--memory-max", "1M"),
+    ("--compress", "zstd"), ("--compress", "xz", "--channels", "2"),
     ("--channels", "2", "--peer", "none"),
 ])
 def test_what_cannot_be_is_a_mistake_of_usage(words):

@@ -46,6 +46,7 @@ static char folder[64];
 static unsigned int source_channels;
 static unsigned int target_channels;
 static uint64_t memory_max;
+static bool compress;
 static bool taps_are_used;
 static struct tap taps[LANES_MAX];
 static unsigned int num_taps;
@@ -119,6 +120,7 @@ static void begin(const struct pair_setup *setup)
     p.source.options.channels = source_channels;
     p.source.options.downtime_limit_ms = 10000; /* on any machine */
     p.source.options.memory_max = memory_max;
+    p.source.options.compress = compress;
     p.target.options.channels = target_channels;
     p.target.options.memory_max = memory_max;
     p.target.options.listener = target_channels > 0 ? listener : NULL;
@@ -143,6 +145,7 @@ static int reset(void **state)
     (void)state;
     source_channels = target_channels = 4;
     memory_max = 0;
+    compress = false;
     taps_are_used = false;
     cut_lane_after = SIZE_MAX;
     held_lane = UINT_MAX;
@@ -217,6 +220,39 @@ static void devices_that_take_their_time_arrive(void **state)
     setup.io_delay = 2;
     setup.piece = 300000;
     begin(&setup);
+    pair_succeeds(&p);
+    end();
+}
+
+static void channels_are_compressed(void **state)
+{
+    (void)state;
+    if (!packing_exists())
+        skip();
+    compress = true;
+    for (unsigned int n = 1; n <= LANES_MAX; n += 3) {
+        source_channels = target_channels = n;
+        memory_max = n * (uint64_t)65536;
+        begin(n == 1 ? &one : &three);
+        memset(pair_data, 1, sizeof(pair_data));
+        pair_succeeds(&p);
+        assert_int_equal(p.source.warnings, 0);
+        assert_true(p.target.progress.stream_bytes <
+                    p.target.progress.device_bytes);
+        end();
+    }
+    memset(pair_data, 0, sizeof(pair_data)); /* it is made anew */
+}
+
+/* With no channels there is nothing to compress, and nothing is. */
+static void compression_without_channels_changes_nothing(void **state)
+{
+    (void)state;
+    if (!packing_exists())
+        skip();
+    compress = true;
+    target_channels = 0;
+    begin(&one);
     pair_succeeds(&p);
     end();
 }
@@ -609,6 +645,9 @@ int main(void)
         cmocka_unit_test_setup(the_state_goes_over_the_other_channels, reset),
         cmocka_unit_test_setup(a_tight_memory_limit_is_enough, reset),
         cmocka_unit_test_setup(devices_that_take_their_time_arrive, reset),
+        cmocka_unit_test_setup(channels_are_compressed, reset),
+        cmocka_unit_test_setup(compression_without_channels_changes_nothing,
+                               reset),
         cmocka_unit_test_setup(data_lands_in_the_devices_own_memory, reset),
         cmocka_unit_test_setup(both_get_what_the_one_wants_that_wants_fewer,
                                reset),
