@@ -189,8 +189,8 @@ struct vfm_migration_options {
      * estimated to take longer.  Default 300. */
     uint32_t downtime_limit_ms;
 
-    /* How long to stay in PRE_COPY; ms.  What then: stop the devices whatever it
-     * costs, or (default) fail and say why.  Default 600,000. */
+    /* How long to stay in PRE_COPY; ms.  What then: stop the devices whatever
+     * it costs, or (default) fail and say why.  Default 600,000. */
     uint32_t pre_copy_timeout_ms;
     bool force_switchover;
 
