@@ -17,8 +17,8 @@ static const struct args_option machine = {
 };
 
 static const struct args_option *const options[] = {
-    &move_device, &move_paused,  &move_peer_timeout, &machine, &move_json,
-    &move_quiet,  &move_verbose, &move_timeline,     NULL,
+    &move_device, &move_paused, &move_parallel, &move_peer_timeout, &machine,
+    &move_json,   &move_quiet,  &move_verbose,  &move_timeline,     NULL,
 };
 
 static const struct args_syntax syntax = {

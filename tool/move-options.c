@@ -100,7 +100,7 @@ const struct args_option move_rest = {
             "the devices",
 };
 
-static int take_channels(const char *value, void *into, struct vfm_error *err)
+static int take_count(const char *value, void *into, struct vfm_error *err)
 {
     char *end;
     unsigned long n = strtoul(value, &end, 10);
@@ -115,7 +115,7 @@ static int take_channels(const char *value, void *into, struct vfm_error *err)
 const struct args_option move_channels = {
     .name = "channels",
     .value = "N",
-    .take = take_channels,
+    .take = take_count,
     .offset = offsetof(struct move_options, channels),
     .help = "at most N more connections for what is left of the devices' state "
             "when they have stopped; with --peer qemu as many as QEMU was told",
@@ -145,6 +145,14 @@ const struct args_option move_compress = {
     .offset = offsetof(struct move_options, compress),
     .help = "with --channels: what goes over them is compressed, if the target "
             "knows how",
+};
+
+const struct args_option move_parallel = {
+    .name = "parallel",
+    .value = "N",
+    .take = take_count,
+    .offset = offsetof(struct move_options, parallel),
+    .help = "let at most N devices change their state at once; all without it",
 };
 
 const struct args_option move_paused = {

@@ -321,6 +321,7 @@ static int make_migration(struct run *run, struct vfm_error *err)
         .compress = opts->compress,
         .listener = run->listener,
         .memory_max = opts->memory_max,
+        .parallel = opts->parallel,
     };
     int ret;
 

@@ -37,6 +37,7 @@ struct move_options {
     uint32_t channels;            /* beside the main one */
     uint64_t memory_max;          /* 0: the library's */
     bool compress;                /* these channels */
+    uint32_t parallel;            /* devices at once; 0: all */
 
     bool json;
     bool quiet;
@@ -56,6 +57,7 @@ extern const struct args_option move_rest;
 extern const struct args_option move_channels;
 extern const struct args_option move_memory_max;
 extern const struct args_option move_compress;
+extern const struct args_option move_parallel;
 extern const struct args_option move_paused;
 extern const struct args_option move_json;
 extern const struct args_option move_quiet;

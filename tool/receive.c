@@ -25,10 +25,10 @@ static const struct args_option machine = {
 };
 
 static const struct args_option *const options[] = {
-    &move_device,     &move_peer,   &move_rest,       &move_channels,
-    &move_memory_max, &move_paused, &connect_timeout, &move_peer_timeout,
-    &machine,         &move_json,   &move_quiet,      &move_verbose,
-    &move_timeline,   NULL,
+    &move_device,       &move_peer,     &move_rest,   &move_channels,
+    &move_memory_max,   &move_parallel, &move_paused, &connect_timeout,
+    &move_peer_timeout, &machine,       &move_json,   &move_quiet,
+    &move_verbose,      &move_timeline, NULL,
 };
 
 static const struct args_syntax syntax = {

@@ -31,6 +31,7 @@ static const struct args_option *const options[] = {
     &move_force_switchover,
     &move_peer_timeout,
     &move_max_bandwidth,
+    &move_parallel,
     &machine,
     &move_json,
     &move_quiet,

@@ -48,6 +48,7 @@ static const struct args_option *const options[] = {
     &move_channels,
     &move_memory_max,
     &move_compress,
+    &move_parallel,
     &machine,
     &move_json,
     &move_quiet,

@@ -239,8 +239,13 @@ struct vfm_migration_options {
     bool switchover_ack;
 
     /* Source with channels: zstd on them if the target has it, or a warning.
-     * -ENOTSUP from vfm_migration_new() if this library has not. */
+     * -EOPNOTSUPP from vfm_migration_new() if this library has not. */
     bool compress;
+
+    /* How many devices take a transition at once, at most, for those that share
+     * what has to be spared.  The downtime grows by what the others wait for.
+     * Default 0: all. */
+    uint32_t parallel;
 };
 
 /*

@@ -23,6 +23,7 @@
 /* One move of the device, of those that are made of all devices at once. */
 struct member_move {
     bool under_way;
+    bool waits; /* for its turn, while there are enough under way */
     int64_t began_at;
     enum vfm_state from;
 };

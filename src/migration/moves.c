@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Transitions of all devices at once: started together, waited for together,
- * so that they take as long as the slowest.
+ * so that they take as long as the slowest; or of so many at once as the user
+ * allows.
  */
 #include <errno.h>
 #include <string.h>
@@ -31,28 +32,59 @@ static void note_result(struct vfm_migration *m, struct member *member, int ret,
         moved(member, (uint64_t)(clock_now() - member->move.began_at));
 }
 
-static void start_moves(struct vfm_migration *m, want_fn *want, moved_fn *moved)
+/* Who has to move; nobody does yet. */
+static void begin_moves(struct vfm_migration *m, want_fn *want)
 {
     m->moving = true;
     m->move_failure = (struct vfm_error){ 0 };
     for (unsigned int i = 0; i < m->num_members; i++) {
         struct member *member = m->members[i];
-        enum vfm_state state = want(m, member);
-        struct vfm_error err = { 0 };
 
-        if (state == vfm_device_state(member->dev))
-            continue;
-        member->touched = true;
-        member->move = (struct member_move){ true, clock_now(),
-                                             vfm_device_state(member->dev) };
-        note_result(m, member, device_set_state_start(member->dev, state, &err),
-                    &err, moved);
+        member->move = (struct member_move){
+            .waits = want(m, member) != vfm_device_state(member->dev),
+        };
     }
 }
 
-static bool finish_moves(struct vfm_migration *m, moved_fn *moved)
+static void start_move(struct vfm_migration *m, struct member *member,
+                       want_fn *want, moved_fn *moved)
 {
-    bool all_over = true;
+    struct vfm_error err = { 0 };
+
+    member->touched = true;
+    member->move = (struct member_move){
+        .under_way = true,
+        .began_at = clock_now(),
+        .from = vfm_device_state(member->dev),
+    };
+    note_result(m, member,
+                device_set_state_start(member->dev, want(m, member), &err),
+                &err, moved);
+}
+
+/* Starts as many of those that wait as may be under way. */
+static void start_moves(struct vfm_migration *m, want_fn *want, moved_fn *moved)
+{
+    const uint32_t most =
+        m->options.parallel == 0 ? VFM_DEVICES_MAX : m->options.parallel;
+    unsigned int under_way = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++)
+        under_way += m->members[i]->move.under_way;
+    for (unsigned int i = 0; i < m->num_members && under_way < most; i++) {
+        struct member *member = m->members[i];
+
+        if (!member->move.waits)
+            continue;
+        start_move(m, member, want, moved);
+        under_way += member->move.under_way;
+    }
+}
+
+/* Returns how many of those under way are over now. */
+static unsigned int finish_moves(struct vfm_migration *m, moved_fn *moved)
+{
+    unsigned int over = 0;
 
     for (unsigned int i = 0; i < m->num_members; i++) {
         struct member *member = m->members[i];
@@ -62,22 +94,31 @@ static bool finish_moves(struct vfm_migration *m, moved_fn *moved)
             continue;
         note_result(m, member, device_set_state_finish(member->dev, &err), &err,
                     moved);
-        all_over = all_over && !member->move.under_way;
+        over += !member->move.under_way;
     }
-    return all_over;
+    return over;
+}
+
+static bool moves_are_over(const struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (m->members[i]->move.under_way || m->members[i]->move.waits)
+            return false;
+    return true;
 }
 
 int members_move(struct vfm_migration *m, want_fn *want, moved_fn *moved,
                  struct vfm_error *err)
 {
     enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
-    bool all_over;
 
     if (!m->moving)
+        begin_moves(m, want);
+    do {
         start_moves(m, want, moved);
-    all_over = finish_moves(m, moved);
+    } while (finish_moves(m, moved) > 0); /* others have their turn */
     spend(m, cause);
-    if (!all_over)
+    if (!moves_are_over(m))
         return -EAGAIN;
     m->moving = false;
     if (m->move_failure.code != 0)
