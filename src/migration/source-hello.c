@@ -52,7 +52,8 @@ static int hear_answer(struct vfm_migration *m, struct vfm_error *err)
 }
 
 /* A QEMU was told by its user how many there are, and begins when all have
- * come: nothing is agreed.  In the place of the nonce is the VM's UUID, none. */
+ * come: nothing is agreed.  In the place of the nonce is the VM's UUID, none.
+ */
 static int open_qemu_lanes(struct vfm_migration *m, struct vfm_error *err)
 {
     m->lanes.count = m->options.channels;

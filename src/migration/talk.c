@@ -160,8 +160,7 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
     return error_set(err, -ETIMEDOUT,
                      "%s: the peer got nothing done for %u ms in stage %s%s",
                      vfm_channel_name(m->channel), m->options.peer_timeout_ms,
-                     vfm_stage_name(m->stage),
-                     hint(m));
+                     vfm_stage_name(m->stage), hint(m));
 }
 
 int talk_failure(const struct vfm_migration *m, const struct message *msg,

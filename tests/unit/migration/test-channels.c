@@ -528,8 +528,8 @@ static bool any_is_in_motion(void)
 }
 
 /* When all was sent and has come, only who is to load it is left: if neither
- * sees to it that it goes on, it would only when somebody is asked whether he is
- * alive. */
+ * sees to it that it goes on, it would only when somebody is asked whether he
+ * is alive. */
 static void check_idle(void)
 {
     if (idle_is_a_hang && !p.source.over && !p.target.over &&
