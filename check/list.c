@@ -8,8 +8,8 @@
 
 #include "check/groups.h"
 
-/* Resets first: a device that no reset brings back ends all that comes after, and
- * there it is told why. */
+/* Resets first: a device that no reset brings back ends all that comes after,
+ * and there it is told why. */
 const struct check_group check_groups[] = {
     { "resets", "a reset in every state", checks_resets },
     { "features", "what the device says that it can do", checks_features },

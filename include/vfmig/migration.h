@@ -203,8 +203,9 @@ struct vfm_migration_options {
     const struct vfm_migration_callbacks *callbacks;
     void *opaque;
 
-    /* Source: bytes per second while the VM runs; 0: no limit but the channel's.
-     * Once it has stopped, what is left goes as fast as the link takes it. */
+    /* Source: bytes per second while the VM runs; 0: no limit but the
+     * channel's. Once it has stopped, what is left goes as fast as the link
+     * takes it. */
     uint64_t max_bandwidth;
 
     /* Source: wait in stage `pre-switchover`, the VM and its devices stopped,
@@ -212,8 +213,9 @@ struct vfm_migration_options {
     bool pause_before_switchover;
 
     /* Source, VFM_PEER_QEMU: asks the QEMU to answer, and is done when it says
-     * that it has loaded all of it; if it says that it could not, the devices are
-     * as they were.  Needs a channel that goes both ways: no pipe, no command. */
+     * that it has loaded all of it; if it says that it could not, the devices
+     * are as they were.  Needs a channel that goes both ways: no pipe, no
+     * command. */
     bool return_path;
 
     /* VFM_PEER_VFMIG: how many channels there are to be beside this one, at

@@ -320,7 +320,7 @@ static int check_required(const struct json *hello, struct vfm_error *err)
         const char *name = v->kind == JSON_STRING ? v->text : "";
 
         if (!is_required_known(name))
-            return error_set(err, -ENOTSUP,
+            return error_set(err, -EOPNOTSUPP,
                              "hello: the source requires \"%.64s\", which this "
                              "version does not know",
                              name);

@@ -24,7 +24,7 @@ int lanes_init(struct vfm_migration *m, struct vfm_error *err)
     uint64_t part = m->options.memory_max;
 
     if (m->options.compress && !packing_exists())
-        return error_set(err, -ENOTSUP,
+        return error_set(err, -EOPNOTSUPP,
                          "migration: compression: zstd is not in this build");
     if (n == 0)
         return 0;

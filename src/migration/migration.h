@@ -121,7 +121,7 @@ struct source {
     bool lanes_over;       /* all that goes over them was sent */
     char *text;            /* the hello, then the vmdescription: being sent */
 
-    int64_t asked_at; /* the hello, then `yours`, was put */
+    int64_t asked_at;     /* the hello, then `yours`, was put */
     int64_t announced_at; /* the devices, all of them; 0: not yet */
     struct offset clock;
     bool told;                 /* the target has said what it did when */

@@ -243,7 +243,7 @@ static int refuse_delta(struct vfm_migration *m, struct vfm_error *err)
     if (m->target.ram == NULL)
         return 0;
     return error_set(
-        err, -ENOTSUP,
+        err, -EOPNOTSUPP,
         "stream: a page is sent as a difference (XBZRLE), which is "
         "not read");
 }

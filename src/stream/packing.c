@@ -173,7 +173,7 @@ ssize_t unpacker_next(struct unpacker *u, const uint8_t *in, size_t len,
 
 static int has_none(struct vfm_error *err)
 {
-    return error_set(err, -ENOTSUP, "zstd: is not in this build");
+    return error_set(err, -EOPNOTSUPP, "zstd: is not in this build");
 }
 
 bool packing_exists(void)

@@ -15,7 +15,7 @@
  * says, or less, is an error.
  *
  * Without libzstd there is none of it: packing_exists() says so, and the rest
- * fails with -ENOTSUP.
+ * fails with -EOPNOTSUPP.
  */
 
 #include <stdbool.h>

@@ -59,9 +59,9 @@ void digest_of(const void *data, size_t len, uint8_t digest[DIGEST_BYTES])
 {
     XXH128_canonical_t canonical;
 
-    XXH128_canonicalFromHash(&canonical,
-                             IS_WIDE ? XXH3_128bits_dispatch(data, len)
-                                     : XXH3_128bits(data, len));
+    XXH128_canonicalFromHash(&canonical, IS_WIDE
+                                             ? XXH3_128bits_dispatch(data, len)
+                                             : XXH3_128bits(data, len));
     memcpy(digest, canonical.digest, DIGEST_BYTES);
 }
 

@@ -258,13 +258,13 @@ static void what_is_nested_too_deep_is_refused(void **state)
 static void what_it_requires_must_be_known(void **state)
 {
     (void)state;
-    refused("{\"requires\": [\"handover-1\", \"handover-2\"]}", -ENOTSUP,
+    refused("{\"requires\": [\"handover-1\", \"handover-2\"]}", -EOPNOTSUPP,
             "hello: the source requires \"handover-2\", which this version "
             "does not know");
-    refused("{\"requires\": [null]}", -ENOTSUP,
+    refused("{\"requires\": [null]}", -EOPNOTSUPP,
             "hello: the source requires \"\", which this version does not "
             "know");
-    refused("{\"requires\": [{\"a\": 1}]}", -ENOTSUP,
+    refused("{\"requires\": [{\"a\": 1}]}", -EOPNOTSUPP,
             "hello: the source requires \"\", which this version does not "
             "know");
 }
