@@ -32,7 +32,7 @@ class Case:
     name: str
     run: Callable
     unit: str = ""
-    target: Optional[str] = None  # the row of the table
+    target: Optional[str] = None  # the row of the table of targets
     least: Optional[float] = None
     most: Optional[float] = None
     once: bool = False   # repeatable

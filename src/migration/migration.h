@@ -145,6 +145,8 @@ struct source {
 };
 
 /* What only a target has. */
+_Static_assert(VFM_DEVICES_MAX <= 64, "target.configured has a bit for each");
+
 struct target {
     bool ours;           /* `yours` was read, or nobody says it */
     bool source_running; /* the source's VM ran */
@@ -171,11 +173,12 @@ struct target {
     uint64_t busy_ns;    /* of loading */
     int64_t busy_since;  /* 0: not now */
 
-    unsigned int turn; /* the device whose configuration is next; then: the
-                        * span that the source is told next */
-    bool asked;        /* it wants to be told */
-    bool tells_ready;  /* the source waits for that */
-    int64_t heard_at;  /* its hello, then `yours` */
+    unsigned int turn;   /* the device whose configuration is next; then: the
+                          * span that the source is told next */
+    bool asked;          /* it wants to be told */
+    bool tells_ready;    /* and waits until ours are prepared */
+    int64_t heard_at;    /* its hello, then `yours` */
+    uint64_t configured; /* a bit for each device that has its own */
     uint64_t check_ns;
     struct vfm_error refusal; /* what the hello was answered with */
     char *text;               /* that answer: being sent */

@@ -113,15 +113,27 @@ static int apply_config(struct vfm_migration *m, struct member *member,
     return ret;
 }
 
+/* All at once: a device is asked and told several things, one after the
+ * other. */
 static int apply_configs(struct vfm_migration *m, struct vfm_error *err)
 {
-    for (; m->target.turn < m->num_members; m->target.turn++) {
-        int ret = apply_config(m, m->members[m->target.turn], err);
+    int busy = 0;
 
-        if (ret < 0)
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const uint64_t bit = UINT64_C(1) << i;
+        int ret;
+
+        if ((m->target.configured & bit) != 0)
+            continue;
+        ret = apply_config(m, m->members[i], err);
+        if (ret == 0)
+            m->target.configured |= bit;
+        else if (ret == -EAGAIN)
+            busy = ret;
+        else
             return ret;
     }
-    return 0;
+    return busy;
 }
 
 /* In the source's order.  The VM does not run before it is ours. */

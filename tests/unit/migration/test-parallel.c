@@ -50,10 +50,41 @@ static void so_many_devices_move_at_once(void **state)
     }
 }
 
+static unsigned int most_configured;
+
+static void count_configured(struct pair *pair)
+{
+    const struct vfm_migration *m = pair->target.m;
+    unsigned int n = 0;
+
+    if (m == NULL || m->stage != VFM_STAGE_CHECK || m->moving)
+        return;
+    for (unsigned int d = 0; d < m->num_members; d++)
+        n += device_is_busy(m->members[d]->dev);
+    if (n > most_configured)
+        most_configured = n;
+}
+
+static void all_devices_are_configured_at_once(void **state)
+{
+    (void)state;
+    pair_init(&p, &(struct pair_setup){ .migration = PAIR_ALL,
+                                        .num_devices = 3,
+                                        .size = 5000,
+                                        .config_size = 256,
+                                        .delay = 3 });
+    p.meanwhile = count_configured;
+    most_configured = 0;
+    pair_succeeds(&p);
+    pair_close(&p);
+    assert_int_equal(most_configured, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(so_many_devices_move_at_once),
+        cmocka_unit_test(all_devices_are_configured_at_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
