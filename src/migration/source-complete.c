@@ -272,30 +272,57 @@ static int send_no_configs(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
+/* Asks all devices at once.  Once one wants to be in STOP for that, nobody is
+ * asked anew, or two that do could keep each other waiting.  0 when each has
+ * told its configuration, 1 when nobody is asked any more, -EAGAIN, or an
+ * error. */
+static int save_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    struct source *s = &m->source;
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        const uint64_t bit = UINT64_C(1) << i;
+        struct member *member = m->members[i];
+        int ret;
+
+        if ((s->configs_saved & bit) != 0 ||
+            (s->config_refused && !device_is_busy(member->dev)))
+            continue;
+        ret = source_save_config(m, member, err);
+        if (ret == 0)
+            s->configs_saved |= bit;
+        else if (ret == -EAGAIN)
+            busy = ret;
+        else if (source_may_ask_again(member))
+            s->config_refused = true;
+        else
+            return ret;
+    }
+    return busy < 0 ? busy : s->config_refused;
+}
+
 static int send_configs(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret;
+    int ret = save_configs(m, err);
 
+    if (ret == -EAGAIN) {
+        ret = source_keep_alive(m, err);
+        return ret < 0 ? ret : -EAGAIN;
+    }
+    if (ret == 1) {
+        m->source.config_refused = false;
+        m->step = STOP_FOR_CONFIG;
+        return 0;
+    }
+    if (ret < 0)
+        return ret;
     while ((ret = talk_flush(m, err)) == 0) {
-        struct member *member;
-
         if (m->source.turn == m->num_members) {
             next_step(m, END_OF_STREAM);
             return 0;
         }
-        member = m->members[m->source.turn];
-        ret = source_save_config(m, member, err);
-        if (ret == -EAGAIN) {
-            ret = source_keep_alive(m, err);
-            return ret < 0 ? ret : -EAGAIN;
-        }
-        if (ret < 0 && source_may_ask_again(member)) {
-            m->step = STOP_FOR_CONFIG;
-            return 0;
-        }
-        if (ret < 0)
-            return ret;
-        put_config(m, member);
+        put_config(m, m->members[m->source.turn]);
     }
     return ret;
 }
