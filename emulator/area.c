@@ -20,7 +20,8 @@ static void *map_with_slack(int fd, uint64_t size, uint64_t mapped)
     int error;
 
     if (base == MAP_FAILED ||
-        mmap(base, size, prot, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
+        mmap(base, size, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0) !=
+            MAP_FAILED)
         return base;
     error = errno;
     munmap(base, mapped);

@@ -61,10 +61,12 @@ uint32_t area_wish(const struct client *c)
     return s->no_area ? 0 : (uint32_t)slot_size(s->area_piece) * s->area_depth;
 }
 
-/* Maps @fd and hands it over. */
+/* Maps @fd, with its pages, for the first state that goes through them is one
+ * that a device stands still for, and hands it over. */
 static int share(struct client *c, int fd, size_t size)
 {
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_POPULATE, fd, 0);
     int ret;
 
     if (base == MAP_FAILED)
