@@ -176,12 +176,28 @@ static int send_all(struct join *j, bool *given, struct vfm_error *err)
     return ret;
 }
 
+/* Far less than a socket holds.  What the migration cannot be told it must not
+ * wait for: who hangs up has said nothing, and then somebody has to look. */
 static void say(struct join *j, const void *data, size_t len)
 {
-    const struct iovec iov = { (void *)data, len };
+    const char *p = data;
+    struct vfm_error why = { 0 };
 
-    /* Far less than a socket holds. */
-    vfm_channel_send(j->inner, &iov, 1, NULL);
+    while (len > 0) {
+        const struct iovec iov = { (void *)p, len };
+        ssize_t n = vfm_channel_send(j->inner, &iov, 1, &why);
+
+        if (n <= 0) {
+            if (n < 0 && j->failure.code == 0)
+                j->failure = why;
+            j->over = true;
+            vfm_channel_close(j->inner);
+            j->inner = NULL;
+            return;
+        }
+        p += n;
+        len -= (size_t)n;
+    }
 }
 
 /* Nothing that QEMU could run has left: the devices are still the migration's,

@@ -221,7 +221,8 @@ void *mmap64(void *at, size_t size, int prot, int flags, int fd, int64_t offset)
     if (fail_strike(&point, CALLER) != FAIL_NOT)
         return MAP_FAILED;
     ret = real(at, size, prot, flags, fd, offset);
-    if (ret != MAP_FAILED)
+    /* What replaces a part of another mapping goes with that. */
+    if (ret != MAP_FAILED && (flags & MAP_FIXED) == 0)
         fail_take_memory(ret, "mmap64", CALLER);
     return ret;
 }
