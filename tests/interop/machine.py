@@ -22,6 +22,7 @@ P2P = ("--features", "stop-copy,pre-copy,p2p,data-size,precopy-info,"
        "dma-logging")
 # What QEMU is told.
 MULTIFD = ",x-migration-multifd-transfer=on"
+NOT_MULTIFD = ",x-migration-multifd-transfer=off"
 ACK = ("return-path", "switchover-ack")
 WAITING = ("-S", "-incoming", "defer")
 

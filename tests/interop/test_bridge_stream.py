@@ -11,8 +11,9 @@ import pytest
 
 import driver
 import qemu
-from machine import (ACK, MULTIFD, P2P, PRE_COPY, RING_PAGES, SCRATCH,
-                     STOP_COPY, WAITING, Emulated, Machine, Pair, same_memory)
+from machine import (ACK, MULTIFD, NOT_MULTIFD, P2P, PRE_COPY, RING_PAGES,
+                     SCRATCH, STOP_COPY, WAITING, Emulated, Machine, Pair,
+                     same_memory)
 from test_qemu_send import same_sections
 from vfio_user import Client
 from vfmig_programs import Run, receive, vfmig
@@ -31,7 +32,8 @@ TAKEN = [
     (P2P, ("return-path",), "", "PRE_COPY, P2P"),
     (P2P, ACK, "", "switchover-ack"),
     (STOP_COPY, ACK, "", "switchover-ack, STOP_COPY alone"),
-    (P2P, ("multifd", "return-path"), "", "multifd, without device state"),
+    (P2P, ("multifd", "return-path"), NOT_MULTIFD,
+     "multifd, without device state"),
     (P2P, ("multifd", *ACK), MULTIFD, "multifd, with device state"),
     (STOP_COPY, ("multifd", "return-path"), MULTIFD,
      "multifd, with device state, STOP_COPY alone"),
