@@ -214,11 +214,7 @@ class Bench(OfOne):
 
     def owners(self, v, code):
         v.outcome = {0: "measured", 1: "refused", 3: "lost"}.get(code)
-        v.must(v.outcome is not None, f"exit {code}")
-        if code == 3:
-            self.lost_here(v)
-        else:
-            self.runs_on_here(v)
+        self.is_here(v, code)
         if code == 0:
             v.must(whole(self.victim.out, ("vfmig_bench", "save")),
                    "half the figures")

@@ -148,6 +148,14 @@ class OfOne(Scenario):
 
     other = None
 
+    def is_here(self, v, code):
+        """It runs on, or is lost, and that was said."""
+        v.must(v.outcome is not None, f"exit {code}")
+        if code == 3:
+            self.lost_here(v)
+        else:
+            self.runs_on_here(v)
+
     def lost_here(self, v):
         """Some device was reset, or is wherever it was left."""
         err = self.victim.err
@@ -220,11 +228,7 @@ class Save(OfOne):
 
     def owners(self, v, code):
         v.outcome = {0: "done", 1: "runs on", 3: "lost, and said"}.get(code)
-        v.must(v.outcome is not None, f"exit {code}")
-        if code == 3:
-            self.lost_here(v)
-        else:
-            self.runs_on_here(v)
+        self.is_here(v, code)
         if code == 0:
             self.loads(v)
         else:
