@@ -196,8 +196,8 @@ def test_a_ring_is_filled_page_after_page_until_stopped(guest):
 
 
 def test_a_rate_bounds_the_ring(guest):
-    guest.begin(vu.RING, length=16 * 4096, seed=3, rate=4096 * 1000)
     start = guest.client.get64(vu.COUNTER)
+    guest.begin(vu.RING, length=16 * 4096, seed=3, rate=4096 * 1000)
     guest.await_sequence(100)
     took = guest.client.get64(vu.COUNTER) - start
     assert took >= 90000  # microseconds, for 100 pages at 1000 a second

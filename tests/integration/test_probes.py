@@ -17,7 +17,7 @@ from vfmig_programs import BUILD, Device, vfmig
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = BUILD / "src" / "libvfmig.so"
 SCRIPT = (ROOT / "tools" / "vfmig.bt").read_text()
-HEADER = (ROOT / "include" / "vfmig" / "migration.h").read_text()
+HEADER = (ROOT / "include" / "vfmig" / "figures.h").read_text()
 # As it was built; without Meson nobody says.
 HAS_PROBES = os.environ.get("VFMIG_PROBES")
 
