@@ -176,28 +176,33 @@ static int send_all(struct join *j, bool *given, struct vfm_error *err)
     return ret;
 }
 
-/* Far less than a socket holds.  What the migration cannot be told it must not
- * wait for: who hangs up has said nothing, and then somebody has to look. */
-static void say(struct join *j, const void *data, size_t len)
+/* Far less than a socket holds. */
+static int say_all(struct join *j, const char *data, size_t len,
+                   struct vfm_error *err)
 {
-    const char *p = data;
-    struct vfm_error why = { 0 };
-
     while (len > 0) {
-        const struct iovec iov = { (void *)p, len };
-        ssize_t n = vfm_channel_send(j->inner, &iov, 1, &why);
+        const struct iovec iov = { (void *)data, len };
+        ssize_t n = vfm_channel_send(j->inner, &iov, 1, err);
 
-        if (n <= 0) {
-            if (n < 0 && j->failure.code == 0)
-                j->failure = why;
-            j->over = true;
-            vfm_channel_close(j->inner);
-            j->inner = NULL;
-            return;
-        }
-        p += n;
+        if (n < 0)
+            return (int)n;
+        data += n;
         len -= (size_t)n;
     }
+    return 0;
+}
+
+/* What the migration cannot be told it must not wait for: who hangs up has said
+ * nothing, and then somebody has to look. */
+static void say(struct join *j, const void *data, size_t len)
+{
+    struct vfm_error *first = j->failure.code == 0 ? &j->failure : NULL;
+
+    if (say_all(j, data, len, first) == 0)
+        return;
+    j->over = true;
+    vfm_channel_close(j->inner);
+    j->inner = NULL;
 }
 
 /* Nothing that QEMU could run has left: the devices are still the migration's,
