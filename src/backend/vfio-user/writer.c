@@ -114,18 +114,15 @@ ssize_t writer_write(struct vfm_device *dev, const void *data, size_t len,
                      struct vfm_error *err)
 {
     struct client *c = device_client(dev);
-    struct write_slot *slot;
+    struct write_slot *slot = is_in_room(c, data) ? c->writer.room : NULL;
     int ret;
 
     c->wants_room = false;
     if (len == 0)
         return 0;
-    ret =
-        is_in_room(c, data) ? session_error(c, err) : take_slot(c, &slot, err);
+    ret = slot != NULL ? session_error(c, err) : take_slot(c, &slot, err);
     if (ret < 0)
         return ret;
-    if (is_in_room(c, data))
-        slot = c->writer.room;
 
     if (len > c->write_size)
         len = c->write_size;
