@@ -175,6 +175,22 @@ struct vfm_device *fake_open(struct fake_server *f,
     return dev;
 }
 
+void fake_close(struct fake_server *f, struct vfm_device *dev)
+{
+    vfm_device_close(dev);
+    fake_stop(f);
+}
+
+void fake_enter(struct vfm_device *dev, enum vfm_state want)
+{
+    struct vfm_error err = { 0 };
+    int ret = vfm_device_set_state(dev, want, &err);
+
+    if (ret < 0)
+        fprintf(stderr, "%s\n", err.message);
+    assert(ret == 0);
+}
+
 /* Sends what fits of f->out. */
 static void flush_out(struct fake_server *f)
 {

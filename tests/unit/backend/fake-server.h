@@ -95,6 +95,12 @@ void fake_listen(struct fake_server *f, const char *path);
 struct vfm_device *fake_open(struct fake_server *f,
                              const struct vfm_vfio_user_options *options);
 
+/* Closes @dev, and the server is gone with it. */
+void fake_close(struct fake_server *f, struct vfm_device *dev);
+
+/* Has @dev change its state, which must not fail. */
+void fake_enter(struct vfm_device *dev, enum vfm_state want);
+
 /* The server goes away. */
 void fake_hang_up(struct fake_server *f);
 

@@ -47,20 +47,6 @@ static struct vfm_device *open_with(struct fake_server *f, const char *version,
     return dev;
 }
 
-static void close_both(struct fake_server *f, struct vfm_device *dev)
-{
-    vfm_device_close(dev);
-    fake_stop(f);
-}
-
-static void enter(struct vfm_device *dev, enum vfm_state want)
-{
-    struct vfm_error err = { 0 };
-
-    if (vfm_device_set_state(dev, want, &err) < 0)
-        fail_msg("%s", err.message);
-}
-
 /* Reads until something that is no data, and returns that. */
 static ssize_t read_on(struct vfm_device *dev, size_t *at)
 {
@@ -86,11 +72,11 @@ static void check_save(struct fake_server *f, struct vfm_device *dev)
 {
     size_t at = 0;
 
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_int_equal(at, DATA_SIZE);
     assert_memory_equal(saved, pattern, DATA_SIZE);
-    close_both(f, dev);
+    fake_close(f, dev);
 }
 
 static void check_save_in_pieces(size_t piece)
@@ -100,7 +86,7 @@ static void check_save_in_pieces(size_t piece)
 
     f.data_piece = piece;
     assert_int_equal(area_size(dev), 65536);
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     check_save(&f, dev);
     assert_int_equal(f.asked[VFU_MIG_DATA_READ], 0);
     assert_true(f.asked[VFU_MIG_AREA_READ] > DATA_SIZE / PIECE);
@@ -119,13 +105,13 @@ static void a_state_is_loaded_as_it_is(void **state)
     struct vfm_device *dev = open_with(&f, CAPS("65536"), &small);
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(vfm_device_write(dev, pattern, DATA_SIZE, NULL), 0);
-    enter(dev, VFM_STATE_STOP);
+    fake_enter(dev, VFM_STATE_STOP);
     assert_int_equal(f.loaded_size, DATA_SIZE);
     assert_memory_equal(f.loaded, pattern, DATA_SIZE);
     assert_int_equal(f.asked[VFU_MIG_DATA_WRITE], 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void pre_copy_yields_nothing_for_now_and_then_more(void **state)
@@ -136,14 +122,14 @@ static void pre_copy_yields_nothing_for_now_and_then_more(void **state)
 
     (void)state;
     f.data_size = 1000;
-    enter(dev, VFM_STATE_PRE_COPY);
+    fake_enter(dev, VFM_STATE_PRE_COPY);
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     assert_int_equal(at, 1000);
     f.data_size = 50000;
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     assert_int_equal(at, 50000);
     assert_memory_equal(saved, pattern, 50000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* What is under way is no more than fits. */
@@ -154,12 +140,12 @@ static void check_under_way(const char *version, unsigned int reads)
     const void *data;
 
     assert_int_equal(area_size(dev), reads * PIECE);
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     f.silent = true;
     assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
     fake_serve(&f);
     assert_int_equal(f.asked[VFU_MIG_AREA_READ], reads);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_server_that_takes_less_gets_fewer_pieces(void **state)
@@ -273,10 +259,10 @@ static void check_wrong(uint32_t argsz, uint32_t size, uint64_t offset,
     wrong = (struct vfu_mig_area_data){ argsz, size, offset };
     wrong_size = reply_size;
     f.on[VFU_MIG_AREA_READ] = answer_wrongly;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(vfm_device_read(dev, saved, sizeof(saved), &err), -EPROTO);
     assert_non_null(strstr(err.message, "MIG_AREA_READ"));
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void an_answer_that_contradicts_itself_ends_the_connection(void **state)
@@ -296,7 +282,7 @@ static void an_error_comes_after_the_data_before_it_and_stays(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(vfm_device_read(dev, saved, sizeof(saved), NULL), PIECE);
     f.on[VFU_MIG_AREA_READ] = refuse;
     /* One was under way. */
@@ -304,7 +290,7 @@ static void an_error_comes_after_the_data_before_it_and_stays(void **state)
         continue;
     assert_int_equal(read_on(dev, &at), -ENOMEM);
     assert_int_equal(read_on(dev, &at), -ENOMEM);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_slot_is_not_used_again_before_its_answer(void **state)
@@ -314,7 +300,7 @@ static void a_slot_is_not_used_again_before_its_answer(void **state)
     const void *data;
 
     (void)state;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     f.is_away = true;
     assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
     /* The session is over, and both slots are the server's still. */
@@ -325,7 +311,7 @@ static void a_slot_is_not_used_again_before_its_answer(void **state)
     f.is_away = false;
     fake_serve(&f);
     assert_int_equal(device_write(dev, pattern, DATA_SIZE, NULL), PIECE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void into_room(struct vfm_device *dev, size_t *at)
@@ -352,7 +338,7 @@ static void what_is_put_into_the_room_is_written_without_a_copy(void **state)
     void *room;
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     while (at < DATA_SIZE) {
         into_room(dev, &at);
         fake_serve(&f);
@@ -364,10 +350,10 @@ static void what_is_put_into_the_room_is_written_without_a_copy(void **state)
         at += 1000;
         fake_serve(&f);
     }
-    enter(dev, VFM_STATE_STOP);
+    fake_enter(dev, VFM_STATE_STOP);
     assert_int_equal(f.loaded_size, DATA_SIZE);
     assert_memory_equal(f.loaded, pattern, DATA_SIZE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void there_is_no_room_while_all_of_it_is_the_servers(void **state)
@@ -378,7 +364,7 @@ static void there_is_no_room_while_all_of_it_is_the_servers(void **state)
     void *room;
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     f.is_away = true;
     into_room(dev, &at);
     into_room(dev, &at);
@@ -386,7 +372,7 @@ static void there_is_no_room_while_all_of_it_is_the_servers(void **state)
     f.is_away = false;
     fake_serve(&f);
     into_room(dev, &at);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* What was promised in one session is none of the next one's. */
@@ -397,13 +383,13 @@ static void a_room_ends_with_its_session(void **state)
     void *room;
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_room(dev, &room, NULL), PIECE);
-    enter(dev, VFM_STATE_STOP);
+    fake_enter(dev, VFM_STATE_STOP);
     assert_int_equal(device_room(dev, &room, NULL), -EBADFD);
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_write(dev, pattern, 10, NULL), 10);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void without_shared_memory_there_is_no_room(void **state)
@@ -413,9 +399,9 @@ static void without_shared_memory_there_is_no_room(void **state)
     void *room;
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_room(dev, &room, NULL), 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 int main(void)

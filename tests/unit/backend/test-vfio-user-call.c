@@ -42,12 +42,6 @@ static struct vfm_device *open_recorded(struct fake_server *f,
     return dev;
 }
 
-static void close_both(struct fake_server *f, struct vfm_device *dev)
-{
-    vfm_device_close(dev);
-    fake_stop(f);
-}
-
 static void version(struct fake_server *f, const struct fake_message *m)
 {
     static const char json[] =
@@ -72,7 +66,7 @@ static void version_offers_what_we_can(void **state)
     assert_int_equal(
         vfm_device_open_vfio_user_fd(f.client_fd, NULL, NULL, &dev, NULL), 0);
     f.client_fd = -1;
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void changes_of_state_are_as_the_protocol_says(void **state)
@@ -88,7 +82,7 @@ static void changes_of_state_are_as_the_protocol_says(void **state)
     assert_string_equal(wire, "1000180000000000000000000000|"
                               "1000000002000100");
     assert_int_equal(vfm_device_state(dev), VFM_STATE_PRE_COPY);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void data_messages_are_as_the_protocol_says(void **state)
@@ -112,7 +106,7 @@ static void data_messages_are_as_the_protocol_says(void **state)
     fake_serve(&f);
     assert_string_equal(wire, "12001b0000000000000000000000|"
                               "0b00000003000000616263");
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void mappings_are_as_the_protocol_says(void **state)
@@ -131,7 +125,7 @@ static void mappings_are_as_the_protocol_says(void **state)
     assert_string_equal(wire, "0300280000000000000000000000|"
                               "180000000000000000000000000000000010000000000"
                               "000");
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void interrupts_are_as_the_protocol_says(void **state)
@@ -147,7 +141,7 @@ static void interrupts_are_as_the_protocol_says(void **state)
     assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, 0, 0, NULL, NULL), 0);
     assert_string_equal(wire, "0800240000000000000000000000|"
                               "1400000021000000020000000000000000000000");
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void size_and_reset_are_as_the_protocol_says(void **state)
@@ -164,7 +158,7 @@ static void size_and_reset_are_as_the_protocol_says(void **state)
     f.on[VFU_DEVICE_FEATURE] = NULL;
     assert_int_equal(vfm_device_reset(dev, NULL), 0);
     assert_string_equal(wire, "0d00100000000000000000000000|");
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void answer_precopy(struct fake_server *f, const struct fake_message *m)
@@ -189,7 +183,7 @@ static void what_is_left_to_pre_copy_is_told(void **state)
     assert_int_equal(info.flags, VFM_PRECOPY_REINIT);
     assert_int_equal(info.initial_bytes, 1000);
     assert_int_equal(info.dirty_bytes, 2000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_command_the_server_does_not_have_is_unsupported(void **state)
@@ -209,7 +203,7 @@ static void a_command_the_server_does_not_have_is_unsupported(void **state)
     assert_int_equal(f.asked[VFU_MIG_GET_PRECOPY_INFO], 2);
     assert_int_equal(vfm_device_precopy_info(dev, &precopy, NULL), -EOPNOTSUPP);
     assert_int_equal(f.asked[VFU_MIG_GET_PRECOPY_INFO], 2);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_feature_that_was_absent_is_not_asked_for(void **state)
@@ -233,7 +227,7 @@ static void a_feature_that_was_absent_is_not_asked_for(void **state)
     assert_int_equal(vfm_device_precopy_info(dev, &precopy, NULL), -EOPNOTSUPP);
     assert_int_equal(f.asked[VFU_DEVICE_FEATURE], 0);
     assert_int_equal(f.asked[VFU_MIG_GET_PRECOPY_INFO], 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void regions_are_read_and_written_in_pieces(void **state)
@@ -257,7 +251,7 @@ static void regions_are_read_and_written_in_pieces(void **state)
     assert_int_equal(vfm_device_region_read(dev, 7, 96, back, 4000, NULL), 0);
     assert_int_equal(f.asked[VFU_REGION_READ], 4);
     assert_memory_equal(back, data + 96, 4000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void an_access_of_nothing_asks_nothing(void **state)
@@ -271,7 +265,7 @@ static void an_access_of_nothing_asks_nothing(void **state)
     assert_int_equal(vfm_device_region_write(dev, 0, 0, NULL, 0, NULL), 0);
     assert_int_equal(f.asked[VFU_REGION_READ], 0);
     assert_int_equal(f.asked[VFU_REGION_WRITE], 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_refused_access_names_its_place(void **state)
@@ -286,7 +280,7 @@ static void a_refused_access_names_its_place(void **state)
                      -EINVAL);
     assert_string_equal(
         err.message, "fake: cannot read region 2 at 0x1230: Invalid argument");
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void short_access(struct fake_server *f, const struct fake_message *m)
@@ -306,7 +300,7 @@ static void a_region_read_that_yields_too_little_is_no_answer(void **state)
     f.on[VFU_REGION_READ] = short_access;
     assert_int_equal(vfm_device_region_read(dev, 7, 0, &word, 4, NULL),
                      -EPROTO);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 int main(void)

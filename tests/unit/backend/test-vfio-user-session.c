@@ -49,20 +49,6 @@ static struct vfm_device *open_with_data(struct fake_server *f, size_t size)
     return dev;
 }
 
-static void close_both(struct fake_server *f, struct vfm_device *dev)
-{
-    vfm_device_close(dev);
-    fake_stop(f);
-}
-
-static void enter(struct vfm_device *dev, enum vfm_state want)
-{
-    struct vfm_error err = { 0 };
-
-    if (vfm_device_set_state(dev, want, &err) < 0)
-        fail_msg("%s", err.message);
-}
-
 /* Reads until something that is no data, and returns that. */
 static ssize_t read_on(struct vfm_device *dev, size_t *at)
 {
@@ -89,11 +75,11 @@ static void check_save(size_t size, size_t piece)
     size_t at = 0;
 
     f.data_piece = piece;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, size);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_state_is_saved_as_it_is(void **state)
@@ -120,12 +106,12 @@ static void reads_are_kept_under_way(void **state)
     const void *data;
 
     (void)state;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     f.silent = true;
     assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
     fake_serve(&f);
     assert_int_equal(f.asked[VFU_MIG_DATA_READ], 4);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* As libvfio-user: always as many bytes as were asked for, and more. */
@@ -153,10 +139,10 @@ static void padding_of_replies_is_dropped(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_READ] = answer_padded;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, 3 * READ_SIZE + 5);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* Replies in reverse, as soon as all four questions are there. */
@@ -190,10 +176,10 @@ static void replies_in_any_order_are_put_in_theirs(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_READ] = answer_reversed;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, 16);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* Replies in order, as soon as all four questions are there. */
@@ -219,11 +205,11 @@ static void nothing_is_asked_for_beyond_an_end_that_is_here(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_READ] = answer_at_once;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, 100);
     assert_int_equal(f.asked[VFU_MIG_DATA_READ], 4);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void pre_copy_yields_nothing_for_now_and_then_more(void **state)
@@ -233,14 +219,14 @@ static void pre_copy_yields_nothing_for_now_and_then_more(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_PRE_COPY);
+    fake_enter(dev, VFM_STATE_PRE_COPY);
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     assert_saved(at, 40000);
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     f.data_size = 100000;
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     assert_saved(at, 100000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* As a kernel device. */
@@ -257,12 +243,12 @@ static void enomsg_in_pre_copy_is_nothing_for_now(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_READ] = refuse_enomsg;
-    enter(dev, VFM_STATE_PRE_COPY);
+    fake_enter(dev, VFM_STATE_PRE_COPY);
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     f.on[VFU_MIG_DATA_READ] = NULL;
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     assert_saved(at, 100);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* The device's position in the stream survives the change of state. */
@@ -282,15 +268,15 @@ static void what_was_read_ahead_in_pre_copy_comes_first(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_PRE_COPY);
+    fake_enter(dev, VFM_STATE_PRE_COPY);
     /* Four are asked for; none is taken. */
     assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
     f.on[VFU_DEVICE_FEATURE] = keep_position;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(f.data_at, 4 * READ_SIZE);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, DATA_SIZE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void empty_answers_of_pre_copy_do_not_end_stop_copy(void **state)
@@ -301,15 +287,15 @@ static void empty_answers_of_pre_copy_do_not_end_stop_copy(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_PRE_COPY);
+    fake_enter(dev, VFM_STATE_PRE_COPY);
     assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
     /* The answers, all empty, are still unseen. */
     fake_serve(&f);
     f.data_size = 5000;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, 5000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void nothing_is_asked_while_the_state_changes(void **state)
@@ -320,7 +306,7 @@ static void nothing_is_asked_while_the_state_changes(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_PRE_COPY);
+    fake_enter(dev, VFM_STATE_PRE_COPY);
     assert_int_equal(read_on(dev, &at), -ENOMSG);
     assert_int_equal(device_set_state_start(dev, VFM_STATE_STOP_COPY, NULL),
                      -EAGAIN);
@@ -329,7 +315,7 @@ static void nothing_is_asked_while_the_state_changes(void **state)
     fake_serve(&f);
     assert_int_equal(f.asked[VFU_MIG_DATA_READ], 0);
     assert_int_equal(device_set_state_finish(dev, NULL), 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_session_left_half_read_does_not_leak_into_the_next(void **state)
@@ -340,14 +326,14 @@ static void a_session_left_half_read_does_not_leak_into_the_next(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(vfm_device_read(dev, saved, 100, NULL), 100);
     assert_true(device_peek(dev, &data, NULL) > 0);
-    enter(dev, VFM_STATE_RUNNING);
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_RUNNING);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, DATA_SIZE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* The session ends before its answers have come. */
@@ -359,7 +345,7 @@ static void late_answers_of_a_former_session_mean_nothing(void **state)
     size_t at = 0;
 
     (void)state;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
     dev->ops->end_session(dev);
     f.is_away = true;
@@ -370,7 +356,7 @@ static void late_answers_of_a_former_session_mean_nothing(void **state)
     f.data_at = 0;
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, 3 * READ_SIZE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void refuse_eio(struct fake_server *f, const struct fake_message *m)
@@ -403,7 +389,7 @@ static void an_error_comes_after_the_data_before_it_and_stays(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_READ] = fail_after_two;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), -EIO);
     assert_saved(at, 2 * READ_SIZE);
     assert_int_equal(vfm_device_read(dev, saved, 1, &err), -EIO);
@@ -412,11 +398,11 @@ static void an_error_comes_after_the_data_before_it_and_stays(void **state)
     /* The device is well apart from that. */
     f.on[VFU_MIG_DATA_READ] = NULL;
     at = 0;
-    enter(dev, VFM_STATE_STOP);
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), 0);
     assert_saved(at, DATA_SIZE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void answer_after_end(struct fake_server *f,
@@ -440,10 +426,10 @@ static void data_after_the_end_is_a_protocol_error(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_READ] = answer_after_end;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), -EPROTO);
     assert_int_equal(vfm_device_refresh_state(dev, NULL), -EPROTO);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static uint32_t bad_size;
@@ -467,10 +453,10 @@ static void check_bad_read(size_t body, uint32_t size)
     bad_body = body;
     bad_size = size;
     f.on[VFU_MIG_DATA_READ] = answer_badly;
-    enter(dev, VFM_STATE_STOP_COPY);
+    fake_enter(dev, VFM_STATE_STOP_COPY);
     assert_int_equal(read_on(dev, &at), -EPROTO);
     assert_int_equal(at, 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_read_cannot_yield_more_than_asked_or_sent(void **state)
@@ -510,13 +496,13 @@ static void a_state_is_loaded_as_it_is(void **state)
         struct fake_server f;
         struct vfm_device *dev = fake_open(&f, NULL);
 
-        enter(dev, VFM_STATE_RESUMING);
+        fake_enter(dev, VFM_STATE_RESUMING);
         assert_int_equal(vfm_device_write(dev, pattern, sizes[i], NULL), 0);
         assert_int_equal(flush_all(dev, NULL), 0);
         assert_int_equal(f.loaded_size, sizes[i]);
         assert_memory_equal(f.loaded, pattern, sizes[i]);
-        enter(dev, VFM_STATE_RUNNING);
-        close_both(&f, dev);
+        fake_enter(dev, VFM_STATE_RUNNING);
+        fake_close(&f, dev);
     }
 }
 
@@ -526,13 +512,13 @@ static void writes_are_cut_to_what_every_server_takes(void **state)
     struct vfm_device *dev = fake_open(&f, NULL);
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_write(dev, pattern, DATA_SIZE, NULL), 32768);
     assert_int_equal(device_write(dev, pattern, DATA_SIZE, NULL), 32768);
     assert_int_equal(device_flush(dev, NULL), -EAGAIN);
     assert_int_equal(flush_all(dev, NULL), 0);
     assert_int_equal(f.loaded_size, 65536);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void writes_are_as_large_as_a_server_that_minds_not_allows(void **state)
@@ -547,11 +533,11 @@ static void writes_are_as_large_as_a_server_that_minds_not_allows(void **state)
     assert_int_equal(
         vfm_device_open_vfio_user_fd(f.client_fd, "f", NULL, &dev, NULL), 0);
     f.client_fd = -1;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_write(dev, pattern, DATA_SIZE, NULL), 200000);
     assert_int_equal(flush_all(dev, NULL), 0);
     assert_int_equal(f.loaded_size, 200000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void no_more_writes_are_under_way_than_allowed(void **state)
@@ -565,13 +551,13 @@ static void no_more_writes_are_under_way_than_allowed(void **state)
     struct vfm_device *dev = fake_open(&f, &options);
 
     (void)state;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_write(dev, pattern, 5000, NULL), 4096);
     assert_int_equal(device_write(dev, pattern, 100, NULL), 100);
     assert_int_equal(device_write(dev, pattern, 100, NULL), -EAGAIN);
     fake_serve(&f);
     assert_int_equal(device_write(dev, pattern, 100, NULL), 100);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void refuse_third(struct fake_server *f, const struct fake_message *m)
@@ -592,7 +578,7 @@ static void the_first_refusal_of_a_write_stays(void **state)
 
     (void)state;
     f.on[VFU_MIG_DATA_WRITE] = refuse_third;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(write_all(dev, DATA_SIZE, &err), -ENOSPC);
     assert_string_equal(
         err.message, "fake: cannot write its state: No space left on device");
@@ -602,12 +588,12 @@ static void the_first_refusal_of_a_write_stays(void **state)
 
     /* The device is well, and the next session is another. */
     f.on[VFU_MIG_DATA_WRITE] = NULL;
-    enter(dev, VFM_STATE_STOP);
+    fake_enter(dev, VFM_STATE_STOP);
     f.loaded_size = 0;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(write_all(dev, 100000, NULL), 0);
     assert_memory_equal(f.loaded, pattern, 100000);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void refusals_of_a_former_session_mean_nothing(void **state)
@@ -617,15 +603,15 @@ static void refusals_of_a_former_session_mean_nothing(void **state)
 
     (void)state;
     f.next[VFU_MIG_DATA_WRITE] = refuse_eio;
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(device_write(dev, pattern, 10, NULL), 10);
     /* Nobody was told: the way out fails once. */
     assert_int_equal(vfm_device_set_state(dev, VFM_STATE_STOP, NULL), -EIO);
     assert_int_equal(vfm_device_state(dev), VFM_STATE_RESUMING);
-    enter(dev, VFM_STATE_STOP);
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_STOP);
+    fake_enter(dev, VFM_STATE_RESUMING);
     assert_int_equal(write_all(dev, 100, NULL), 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* The server does not read for a while: what is sent in part goes on when it
@@ -647,7 +633,7 @@ static void a_full_socket_delays_writes_and_loses_nothing(void **state)
     assert_int_equal(setsockopt(vfm_vfio_user_fd(dev), SOL_SOCKET, SO_SNDBUF,
                                 &room, sizeof(room)),
                      0);
-    enter(dev, VFM_STATE_RESUMING);
+    fake_enter(dev, VFM_STATE_RESUMING);
     f.is_away = true;
     while ((n = device_write(dev, pattern + at, DATA_SIZE - at, NULL)) > 0)
         at += (size_t)n;
@@ -660,7 +646,7 @@ static void a_full_socket_delays_writes_and_loses_nothing(void **state)
     assert_int_equal(flush_all(dev, NULL), 0);
     assert_int_equal(f.loaded_size, DATA_SIZE);
     assert_memory_equal(f.loaded, pattern, DATA_SIZE);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 int main(void)

@@ -22,12 +22,6 @@
 #include "device/device.h"
 #include "fake-server.h"
 
-static void close_both(struct fake_server *f, struct vfm_device *dev)
-{
-    vfm_device_close(dev);
-    fake_stop(f);
-}
-
 static char log_text[1024]; /* what SET_IRQS messages said */
 static ino_t inodes[64];    /* of the descriptors that came, by interrupt */
 
@@ -78,7 +72,7 @@ static void interrupts_are_set_in_slices_the_server_takes(void **state)
         assert_int_equal(inodes[3 + i], inode_of(fds[i]));
         close(fds[i]);
     }
-    close_both(&f, dev);
+    fake_close(&f, dev);
     assert_int_equal(fake_count_fds(), open_fds);
 }
 
@@ -105,7 +99,7 @@ static void interrupts_stop_at_the_first_refusal(void **state)
     assert_int_equal(f.asked[VFU_DEVICE_SET_IRQS], 2);
     assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, UINT32_MAX, 12, fds, NULL),
                      -EINVAL);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static ino_t mapped_inode;
@@ -138,7 +132,7 @@ static void memory_goes_with_its_descriptor(void **state)
     assert_int_equal(vfm_vfio_user_dma_map(dev, 0, 4096, -1, 0, 8, NULL),
                      -EINVAL);
     close(fd);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_server_that_takes_no_descriptors_gets_none(void **state)
@@ -159,7 +153,7 @@ static void a_server_that_takes_no_descriptors_gets_none(void **state)
     assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, 0, 1, &fd, NULL),
                      -EOPNOTSUPP);
     assert_int_equal(vfm_vfio_user_set_irqs(dev, 2, 0, 1, &none, NULL), 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* Region information by hand: what both replies say. */
@@ -226,7 +220,7 @@ static int ask_areas(size_t max)
     f.on[VFU_DEVICE_GET_REGION_INFO] = answer_region;
     ret = vfm_vfio_user_region_areas(dev, 2, areas, max, &area_fd, &area_offset,
                                      NULL);
-    close_both(&f, dev);
+    fake_close(&f, dev);
     assert_int_equal(fake_count_fds(), open_fds);
     return ret;
 }
@@ -337,7 +331,7 @@ static void the_descriptor_of_a_region_stays_the_same(void **state)
     assert_int_equal(vfm_vfio_user_region_areas(dev, 9, areas, 4, &second,
                                                 &area_offset, NULL),
                      -EINVAL);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* Guest memory that is reached by messages. */
@@ -425,7 +419,7 @@ static void the_device_reaches_memory_by_messages(void **state)
     fake_send(&f, &c, 32);
     assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
     check_reply(&f, VFU_DMA_READ, 0, "CDEF", 4);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void check_dma_refusal(struct fake_server *f, struct vfm_device *dev,
@@ -454,7 +448,7 @@ static void access_that_nobody_answers_is_refused(void **state)
     check_reply(&f, VFU_DMA_READ, 0, "here", 4);
     assert_int_equal(vfm_vfio_user_set_dma_ops(dev, NULL, NULL, NULL), 0);
     check_dma_refusal(&f, dev, make_command(VFU_DMA_READ, 0, 4, 0), 32, EFAULT);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void functions_of_another_version_are_refused(void **state)
@@ -484,7 +478,7 @@ static void functions_of_another_version_are_refused(void **state)
         &f, &(struct dma_command[]){ make_command(VFU_DMA_READ, 0, 4, 0) }, 32);
     assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
     check_reply(&f, VFU_DMA_READ, 0, "here", 4);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void bad_accesses_of_the_device_are_refused(void **state)
@@ -518,7 +512,7 @@ static void bad_accesses_of_the_device_are_refused(void **state)
     c = make_command(VFU_DMA_READ, 0, 8, 0);
     c.header.size = 16 + 8;
     check_dma_refusal(&f, dev, c, 24, EINVAL);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_command_that_wants_no_reply_gets_none(void **state)
@@ -537,7 +531,7 @@ static void a_command_that_wants_no_reply_gets_none(void **state)
     fake_serve(&f);
     assert_int_equal(f.replies_size, 0);
     assert_memory_equal(guest, "ABCDEFG", 8);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_command_larger_than_allowed_ends_the_connection(void **state)
@@ -550,7 +544,7 @@ static void a_command_larger_than_allowed_ends_the_connection(void **state)
     c.header.size = 32 + (1 << 20) + 1;
     fake_send(&f, &c, 40);
     assert_int_equal(vfm_vfio_user_process(dev, NULL), -EPROTO);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 /* The device wants memory before it answers. */
@@ -577,7 +571,7 @@ static void commands_between_request_and_reply_are_served(void **state)
     assert_int_equal(vfm_device_data_size(dev, &bytes, NULL), 0);
     fake_serve(&f);
     assert_int_equal(f.replies_size, 40);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void answer_with_twin(struct fake_server *f,
@@ -624,7 +618,7 @@ static void commands_on_the_twin_socket_are_answered_there(void **state)
     assert_int_equal(poll(&pollfd, 1, 0), 1);
     assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
     check_reply(&f, VFU_DMA_READ, 0, "abcdefgh", 8);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_reply_on_the_twin_socket_ends_the_connection(void **state)
@@ -636,7 +630,7 @@ static void a_reply_on_the_twin_socket_ends_the_connection(void **state)
     (void)state;
     fake_send_twin(&f, &header, sizeof(header));
     assert_int_equal(vfm_vfio_user_process(dev, NULL), -EPROTO);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static void a_twin_socket_may_close_alone(void **state)
@@ -653,7 +647,7 @@ static void a_twin_socket_may_close_alone(void **state)
     assert_int_equal(vfm_vfio_user_process(dev, NULL), 0);
     assert_int_equal(device_wait_fds(dev, fds, &deadline), 2);
     assert_int_equal(vfm_device_data_size(dev, &bytes, NULL), 0);
-    close_both(&f, dev);
+    fake_close(&f, dev);
 }
 
 static struct device_ops other_ops;
