@@ -22,7 +22,7 @@ _Static_assert(ZSTD_COMPRESSBOUND(PACKING_RAW) < PACKING_FRAME_MAX,
                "anything has room, compressed");
 
 /* What is left of the parts. */
-struct source {
+struct unpacked {
     const struct iovec *parts;
     int n;
     size_t at; /* in the first */
@@ -62,7 +62,7 @@ void packer_free(struct packer *p)
 
 /* Gives zstd at most @room bytes more.  Returns how many it took; or an
  * error of zstd's. */
-static size_t feed(ZSTD_CCtx *zstd, struct source *src, size_t room,
+static size_t feed(ZSTD_CCtx *zstd, struct unpacked *src, size_t room,
                    ZSTD_outBuffer *out)
 {
     size_t left = src->parts->iov_len - src->at;
@@ -87,7 +87,7 @@ static size_t feed(ZSTD_CCtx *zstd, struct source *src, size_t room,
 }
 
 /* One piece.  Returns its size, 0 if nothing is left. */
-static ssize_t pack_piece(ZSTD_CCtx *zstd, struct source *src, uint8_t *to,
+static ssize_t pack_piece(ZSTD_CCtx *zstd, struct unpacked *src, uint8_t *to,
                           struct vfm_error *err)
 {
     ZSTD_outBuffer out = { .dst = to + PACKING_HEAD,
@@ -116,7 +116,7 @@ static ssize_t pack_piece(ZSTD_CCtx *zstd, struct source *src, uint8_t *to,
 ssize_t packer_pack(struct packer *p, const struct iovec *parts, int n,
                     uint8_t *out, struct vfm_error *err)
 {
-    struct source src = { parts, n, 0 };
+    struct unpacked src = { parts, n, 0 };
     size_t len = 0;
 
     ZSTD_CCtx_reset(packer_zstd(p), ZSTD_reset_session_only);
