@@ -117,10 +117,11 @@ def test_a_slow_device_is_who_the_downtime_is_spent_on(tmp_path, arc):
 
 
 def test_a_slow_device_at_the_target_is_the_peer_for_the_source(tmp_path):
-    sent, received = move(tmp_path, there=("--delay", "RESUMING>STOP:200"))
-    assert sent["downtime"]["there_ns"]["device"] >= 150e6
-    assert sent["downtime"]["causes_ns"]["peer"] >= 150e6
-    assert received["downtime"]["causes_ns"]["device"] >= 200e6
+    """But for the part of it in which the source was not yet waiting."""
+    sent, received = move(tmp_path, there=("--delay", "RESUMING>STOP:400"))
+    assert sent["downtime"]["there_ns"]["device"] >= 200e6
+    assert sent["downtime"]["causes_ns"]["peer"] >= 200e6
+    assert received["downtime"]["causes_ns"]["device"] >= 400e6
 
 
 def test_a_timeline_has_every_stage_and_state_in_order(tmp_path):
@@ -156,7 +157,7 @@ def test_the_source_shows_both_sides_on_one_clock(tmp_path):
         assert arc["dur"] >= 50e3
         assert arc["ts"] > find(here["stages"], "stop")["ts"] - error_us
         assert end(arc) < end(find(here["stages"], "loaded")) + error_us
-        assert arc["dur"] - waited["dur"] < 20e3
+        assert end(arc) < end(waited) + error_us
     # A device runs before it is said, and is given away before it runs.
     arc = find(there["0000:00:01.0 arcs"], "RUNNING_P2P>RUNNING")
     assert end(arc) < end(find(here["stages"], "start")) + error_us
