@@ -1,5 +1,7 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
+#include <string.h>
+
 #include "backend/pci-identity.h"
 #include "util/bytes.h"
 #include "util/pci-capability.h"
@@ -12,8 +14,14 @@
 #define PCI_SUBSYS_VENDOR 0x2c
 #define PCI_SUBSYS_ID     0x2e
 
-void pci_identity_parse(struct vfm_device_info *info, const uint8_t *config)
+_Static_assert(sizeof(((struct vfm_device *)0)->pci_space) == PCI_CONFIG_SIZE,
+               "all of it is kept");
+
+void pci_identity_learn(struct vfm_device *dev, const uint8_t *config)
 {
+    struct vfm_device_info *info = &dev->info;
+
+    memcpy(dev->pci_space, config, PCI_CONFIG_SIZE);
     info->vendor_id = get_le16(config + PCI_VENDOR_ID);
     info->device_id = get_le16(config + PCI_DEVICE_ID);
     info->subsystem_vendor_id = get_le16(config + PCI_SUBSYS_VENDOR);

@@ -7,13 +7,13 @@
  * What PCI configuration space tells of a device, whoever read it.
  */
 
-#include <vfmig/device.h>
+#include "device/device.h"
 
 #define PCI_CONFIG_SIZE         256
 #define PCI_EXPRESS_CONFIG_SIZE 4096
 
-/* Fills in who it is and the size of its MSI-X table, from the first
- * PCI_CONFIG_SIZE bytes. */
-void pci_identity_parse(struct vfm_device_info *info, const uint8_t *config);
+/* Keeps the first PCI_CONFIG_SIZE bytes, and fills in who the device is and the
+ * size of its MSI-X table. */
+void pci_identity_learn(struct vfm_device *dev, const uint8_t *config);
 
 #endif

@@ -25,8 +25,8 @@ enum device_op {
     DEVICE_RESET,        /* */
     DEVICE_DATA_SIZE,    /* out: bytes */
     DEVICE_PRECOPY_INFO, /* out: precopy */
-    DEVICE_REGION_READ,  /* in: region, offset, buf, len; out: *buf */
-    DEVICE_REGION_WRITE, /* in: region, offset, data, len */
+    DEVICE_REGION_READ,  /* in: accesses, num_accesses */
+    DEVICE_REGION_WRITE, /* likewise */
     DEVICE_LOG_START,    /* in: ranges, num_ranges */
     DEVICE_LOG_STOP,     /* */
     DEVICE_LOG_REPORT,   /* in: mark, opaque */
@@ -45,16 +45,26 @@ typedef void device_mark_fn(void *opaque, uint64_t address, uint64_t page_size,
 /* Told of a range that the device can write to. */
 typedef void device_reach_fn(void *opaque, uint64_t address, uint64_t length);
 
+/* A part of a region, and what becomes of the access to it.  It and its buffer
+ * must stay until the call is finished. */
+struct device_access {
+    uint32_t region;
+    uint64_t offset;
+    void *buf;  /* filled, or only read if the region is written */
+    size_t len; /* any; the backend cuts it to what the device takes */
+    int ret;    /* out */
+};
+
 struct device_call {
     enum device_op op;
     enum vfm_state state;
     uint64_t bytes;
     struct vfm_precopy_info precopy;
-    uint32_t region;
-    uint64_t offset;
-    void *buf;        /* must stay until the call is finished */
-    const void *data; /* likewise */
-    size_t len;       /* any; the backend cuts it to what the device takes */
+
+    /* Made in this order, without waiting for one before the next; an error is
+     * that of the first that failed.  Those behind it may have been made. */
+    struct device_access *accesses;
+    unsigned int num_accesses;
 
     const struct device_range *ranges; /* must stay, too */
     size_t num_ranges;
@@ -170,6 +180,7 @@ struct vfm_device {
 
     /* Filled in by the backend when it opens the device. */
     struct vfm_device_info info;
+    uint8_t pci_space[256]; /* as it was: for what never changes in it */
 
     /* As last known; changed by device.c only. */
     enum vfm_state state;

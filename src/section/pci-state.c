@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The configuration record: made from a device by reading its regions, and
- * given to a device by writing them, one call at a time.
+ * given to a device by writing them.  What can be asked for at once is: the
+ * device has stopped, and the VM with it.
  *
  * Its layout is stream/pci-config.h's.
  */
@@ -24,8 +25,11 @@
 #define MSIX_ENTRY         16
 #define MSIX_MASK          12 /* in an entry: the byte with the mask bit */
 
-/* Steps of both directions; a step that has nothing to do is passed over. */
-enum { ALLOCATE, CONFIG, MSIX_TABLE, MSIX_PBA, FIELDS, OVER };
+/* Steps of both directions. */
+enum { ALLOCATE, READ, WRITE_OR_BUILD, OVER };
+
+/* What is read, in this order. */
+enum { SPACE, TABLE, PENDING, READS };
 
 static size_t table_size(const struct pci_msix *msix)
 {
@@ -37,44 +41,32 @@ static size_t pba_size(const struct pci_msix *msix)
     return (msix->count + 7) / 8;
 }
 
-/* Makes or finishes @call.  Returns 0 when it is over. */
-static int call(struct vfm_device *dev, struct device_call c,
-                struct vfm_error *err)
+static void add_access(struct pci_state *ps, uint32_t region, uint64_t offset,
+                       const void *buf, size_t len)
 {
+    assert(ps->num_accesses < PCI_ACCESSES_MAX);
+    ps->accesses[ps->num_accesses++] = (struct device_access){
+        .region = region,
+        .offset = offset,
+        .buf = (void *)buf,
+        .len = len,
+    };
+}
+
+/* Makes the accesses, or goes on with them.  Returns 0 when all are made. */
+static int make_accesses(struct pci_state *ps, struct vfm_device *dev,
+                         enum device_op op, struct vfm_error *err)
+{
+    struct device_call call = {
+        .op = op,
+        .accesses = ps->accesses,
+        .num_accesses = ps->num_accesses,
+    };
     int ret = 0;
 
     if (!device_is_busy(dev))
-        ret = device_call_start(dev, &c, err);
-    return ret == 0 ? device_call_finish(dev, &c, err) : ret;
-}
-
-static int read_region(struct vfm_device *dev, uint32_t region, uint64_t offset,
-                       void *buf, size_t len, struct vfm_error *err)
-{
-    const struct device_call c = {
-        .op = DEVICE_REGION_READ,
-        .region = region,
-        .offset = offset,
-        .buf = buf,
-        .len = len,
-    };
-
-    return len == 0 ? 0 : call(dev, c, err);
-}
-
-static int write_region(struct vfm_device *dev, uint32_t region,
-                        uint64_t offset, const void *data, size_t len,
-                        struct vfm_error *err)
-{
-    const struct device_call c = {
-        .op = DEVICE_REGION_WRITE,
-        .region = region,
-        .offset = offset,
-        .data = data,
-        .len = len,
-    };
-
-    return len == 0 ? 0 : call(dev, c, err);
+        ret = device_call_start(dev, &call, err);
+    return ret == 0 ? device_call_finish(dev, &call, err) : ret;
 }
 
 /* Memory for the largest there can be, whatever the device says. */
@@ -95,14 +87,22 @@ static int allocate(struct pci_state *ps, const struct vfm_device *dev,
     return 0;
 }
 
-static int read_config(struct pci_state *ps, struct vfm_device *dev,
-                       struct vfm_error *err)
+static void add_space(struct pci_state *ps, const struct vfm_device *dev)
 {
-    size_t size = dev->info.config_size;
-    int ret = read_region(dev, UAPI_REGION_CONFIG, 0, ps->config, size, err);
+    ps->num_accesses = 0;
+    add_access(ps, UAPI_REGION_CONFIG, 0, ps->config, dev->info.config_size);
+}
 
-    return ret < 0 ? ret
-                   : pci_get_msix(ps->config, size, dev->name, &ps->where, err);
+static void add_table(struct pci_state *ps)
+{
+    const struct pci_msix *msix = &ps->where;
+
+    if (msix->count == 0)
+        return;
+    add_access(ps, msix->table_region, msix->table_offset, ps->msix,
+               table_size(msix));
+    add_access(ps, msix->pba_region, msix->pba_offset,
+               ps->msix + table_size(msix), pba_size(msix));
 }
 
 /* The kernel does not show the table of a device that it drives interrupts for:
@@ -120,31 +120,32 @@ static void hide_table(struct pci_state *ps)
         ps->msix[at] = 1;
 }
 
-static int read_table(struct pci_state *ps, struct vfm_device *dev,
-                      struct vfm_error *err)
+/* Pending bits that were not to be had, for that reason, and nothing else. */
+static bool decodes_no_memory(const struct pci_state *ps)
+{
+    return ps->num_accesses == READS && ps->accesses[SPACE].ret == 0 &&
+           ps->accesses[TABLE].ret == 0 && ps->accesses[PENDING].ret == -EIO &&
+           (get_le16(ps->config + PCI_COMMAND) & PCI_COMMAND_MEMORY) == 0;
+}
+
+static int read_all(struct pci_state *ps, struct vfm_device *dev,
+                    struct vfm_error *err)
 {
     const struct pci_msix *msix = &ps->where;
-    int ret = read_region(dev, msix->table_region, msix->table_offset, ps->msix,
-                          table_size(msix), err);
+    int ret;
 
+    if (!device_is_busy(dev)) {
+        add_space(ps, dev);
+        add_table(ps);
+    }
+    ret = make_accesses(ps, dev, DEVICE_REGION_READ, err);
+    if (ret == -EIO && decodes_no_memory(ps)) {
+        memset(ps->msix + table_size(msix), 0, pba_size(msix));
+        ret = 0;
+    }
     if (ret == 0)
         hide_table(ps);
     return ret;
-}
-
-static int read_pending(struct pci_state *ps, struct vfm_device *dev,
-                        struct vfm_error *err)
-{
-    const struct pci_msix *msix = &ps->where;
-    uint8_t *pending = ps->msix + table_size(msix);
-    int ret = read_region(dev, msix->pba_region, msix->pba_offset, pending,
-                          pba_size(msix), err);
-
-    if (ret != -EIO ||
-        (get_le16(ps->config + PCI_COMMAND) & PCI_COMMAND_MEMORY) != 0)
-        return ret;
-    memset(pending, 0, pba_size(msix));
-    return 0;
 }
 
 int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
@@ -173,18 +174,26 @@ static int build_record(struct pci_state *ps, size_t config_size,
     return pci_state_encode(ps, &config, err);
 }
 
+/* Where the table is does not change; whatever else is in the space may. */
+static int begin(struct pci_state *ps, const struct vfm_device *dev,
+                 struct vfm_error *err)
+{
+    int ret = allocate(ps, dev, err);
+
+    return ret < 0 ? ret
+                   : pci_get_msix(dev->pci_space, sizeof(dev->pci_space),
+                                  dev->name, &ps->where, err);
+}
+
 static int save_step(struct pci_state *ps, struct vfm_device *dev,
                      struct vfm_error *err)
 {
     switch (ps->step) {
     case ALLOCATE:
-        return allocate(ps, dev, err);
-    case CONFIG:
-        return read_config(ps, dev, err);
-    case MSIX_TABLE:
-        return read_table(ps, dev, err);
-    case MSIX_PBA:
-        return read_pending(ps, dev, err);
+        return begin(ps, dev, err);
+    case READ:
+        return read_all(ps, dev, err);
+    case WRITE_OR_BUILD:
     default:
         return build_record(ps, dev->info.config_size, err);
     }
@@ -276,54 +285,71 @@ static int check_record(const struct pci_state *ps,
     return pci_state_decode(ps, &ours, dev->name, theirs, err);
 }
 
-static int write_fields(struct pci_state *ps, const uint8_t *theirs,
-                        struct vfm_device *dev, struct vfm_error *err)
+static int read_space(struct pci_state *ps, struct vfm_device *dev,
+                      struct vfm_error *err)
+{
+    if (!device_is_busy(dev))
+        add_space(ps, dev);
+    return make_accesses(ps, dev, DEVICE_REGION_READ, err);
+}
+
+static void add_fields(struct pci_state *ps, const uint8_t *theirs,
+                       size_t config_size)
 {
     struct pci_field fields[PCI_FIELDS_MAX];
-    unsigned int n = pci_get_fields(ps->config, dev->info.config_size, fields);
+    unsigned int n = pci_get_fields(ps->config, config_size, fields);
 
-    assert(theirs != NULL); /* the record was decoded */
-    for (; ps->next_write < n; ps->next_write++) {
-        const struct pci_field *f = &fields[ps->next_write];
-        int ret = 0;
+    for (unsigned int i = 0; i < n; i++) {
+        const struct pci_field *f = &fields[i];
 
         if (memcmp(ps->config + f->offset, theirs + f->offset, f->len) != 0)
-            ret = write_region(dev, UAPI_REGION_CONFIG, f->offset,
-                               theirs + f->offset, f->len, err);
-        if (ret < 0)
-            return ret;
+            add_access(ps, UAPI_REGION_CONFIG, f->offset, theirs + f->offset,
+                       f->len);
     }
-    ps->next_write = 0;
+}
+
+/* Pending interrupts are the device's state: nobody else writes them. */
+static int add_writes(struct pci_state *ps, const struct vfm_device *dev,
+                      struct vfm_error *err)
+{
+    const struct pci_msix *msix = &ps->where;
+    struct pci_config theirs = { 0 };
+    int ret = check_record(ps, dev, &theirs, err);
+
+    if (ret < 0)
+        return ret;
+    assert(theirs.space != NULL); /* the record was decoded */
+    ps->num_accesses = 0;
+    if (msix->count > 0)
+        add_access(ps, msix->table_region, msix->table_offset,
+                   theirs.msix_table, table_size(msix));
+    add_fields(ps, theirs.space, dev->info.config_size);
     return 0;
+}
+
+static int write_all(struct pci_state *ps, struct vfm_device *dev,
+                     struct vfm_error *err)
+{
+    int ret = device_is_busy(dev) ? 0 : add_writes(ps, dev, err);
+
+    return ret < 0 ? ret : make_accesses(ps, dev, DEVICE_REGION_WRITE, err);
 }
 
 static int apply_step(struct pci_state *ps, struct vfm_device *dev,
                       struct vfm_error *err)
 {
-    const struct pci_msix *msix = &ps->where;
-    struct pci_config theirs = { 0 };
-    int ret = 0;
-
-    if (ps->step > CONFIG)
-        ret = check_record(ps, dev, &theirs, err);
-    if (ret < 0)
-        return ret;
     switch (ps->step) {
     case ALLOCATE:
-        return allocate(ps, dev, err);
-    case CONFIG:
-        return read_config(ps, dev, err);
-    case MSIX_TABLE:
-        return write_region(dev, msix->table_region, msix->table_offset,
-                            theirs.msix_table, table_size(msix), err);
-    case MSIX_PBA:
-        return 0; /* read-only: pending interrupts are the device's state */
+        return begin(ps, dev, err);
+    case READ:
+        return read_space(ps, dev, err);
+    case WRITE_OR_BUILD:
     default:
-        return write_fields(ps, theirs.space, dev, err);
+        return write_all(ps, dev, err);
     }
 }
 
-int pci_state_write_command(const struct pci_state *ps, struct vfm_device *dev,
+int pci_state_write_command(struct pci_state *ps, struct vfm_device *dev,
                             struct vfm_error *err)
 {
     struct pci_config theirs;
@@ -332,9 +358,14 @@ int pci_state_write_command(const struct pci_state *ps, struct vfm_device *dev,
     if (dev->info.config_size == 0)
         return 0;
     ret = pci_state_decode(ps, NULL, dev->name, &theirs, err);
-    return ret < 0 ? ret
-                   : write_region(dev, UAPI_REGION_CONFIG, PCI_COMMAND,
-                                  theirs.space + PCI_COMMAND, 2, err);
+    if (ret < 0)
+        return ret;
+    if (!device_is_busy(dev)) {
+        ps->num_accesses = 0;
+        add_access(ps, UAPI_REGION_CONFIG, PCI_COMMAND,
+                   theirs.space + PCI_COMMAND, 2);
+    }
+    return make_accesses(ps, dev, DEVICE_REGION_WRITE, err);
 }
 
 int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,

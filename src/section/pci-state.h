@@ -22,15 +22,19 @@
 #define PCI_MSIX_BYTES_MAX (PCI_CONFIG_MSIX_MAX * 16 + PCI_CONFIG_MSIX_MAX / 8)
 #define PCI_RECORD_MAX     (4 + PCI_CONFIG_EXTENDED + 16 + PCI_MSIX_BYTES_MAX + 128)
 
+/* The MSI-X table and every field. */
+#define PCI_ACCESSES_MAX   (1 + PCI_FIELDS_MAX)
+
 struct pci_state {
     uint8_t *record;
     size_t record_len;
 
     int step;
-    unsigned int next_write; /* into the table of what is written */
-    uint8_t *config;         /* of the device at hand */
-    uint8_t *msix;           /* its table, then its pending bits */
-    struct pci_msix where;   /* they are */
+    uint8_t *config;       /* of the device at hand */
+    uint8_t *msix;         /* its table, then its pending bits */
+    struct pci_msix where; /* they are */
+    struct device_access accesses[PCI_ACCESSES_MAX]; /* under way */
+    unsigned int num_accesses;
 };
 
 /* Makes the record of @dev.  Returns 0 when it is there, -EAGAIN, or an
@@ -62,7 +66,7 @@ int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
 int pci_state_decode(const struct pci_state *ps, const struct pci_config *ours,
                      const char *who, struct pci_config *theirs,
                      struct vfm_error *err);
-int pci_state_write_command(const struct pci_state *ps, struct vfm_device *dev,
+int pci_state_write_command(struct pci_state *ps, struct vfm_device *dev,
                             struct vfm_error *err);
 
 void pci_state_close(struct pci_state *ps);

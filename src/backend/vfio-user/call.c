@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The calls of struct device_ops: one message each, but for accesses to
- * regions, which go piece by piece.
+ * regions, which are pieces.c's.
  */
 #include <assert.h>
 #include <errno.h>
@@ -14,9 +14,12 @@
 #include "backend/vfio-user/client.h"
 #include "util/error.h"
 
-/* "cannot" what. */
-static void describe(const struct device_call *call, char *text, size_t size)
+/* "cannot" what; of accesses, the one of this number. */
+static void describe(const struct device_call *call, unsigned int access,
+                     char *text, size_t size)
 {
+    const struct device_access *a;
+
     switch (call->op) {
     case DEVICE_SET_STATE:
         snprintf(text, size, "enter state %s", vfm_state_name(call->state));
@@ -45,9 +48,10 @@ static void describe(const struct device_call *call, char *text, size_t size)
     case DEVICE_REGION_READ:
     case DEVICE_REGION_WRITE:
     default:
+        a = &call->accesses[access];
         snprintf(text, size, "%s region %u at 0x%" PRIx64,
-                 call->op == DEVICE_REGION_READ ? "read" : "write",
-                 call->region, call->offset);
+                 call->op == DEVICE_REGION_READ ? "read" : "write", a->region,
+                 a->offset);
         break;
     }
 }
@@ -57,7 +61,7 @@ static int call_error(struct client *c, const struct device_call *call, int ret,
 {
     char what[80];
 
-    describe(call, what, sizeof(what));
+    describe(call, c->call.failed, what, sizeof(what));
     return client_error(c, err, ret, what);
 }
 
@@ -124,55 +128,6 @@ static int send_precopy_info(struct client *c)
     return send_call(c, VFU_MIG_GET_PRECOPY_INFO, &part, 1);
 }
 
-static uint32_t piece_size(const struct client *c, uint32_t limit)
-{
-    size_t left = c->call.call->len - c->call.done;
-    uint32_t max = c->max_transfer < limit ? c->max_transfer : limit;
-
-    return left < max ? (uint32_t)left : max;
-}
-
-static struct vfu_region_access next_access(const struct client *c)
-{
-    return (struct vfu_region_access){
-        .offset = c->call.call->offset + c->call.done,
-        .region = c->call.call->region,
-        .count = c->call.piece,
-    };
-}
-
-static int send_region_read(struct client *c)
-{
-    struct client_call *k = &c->call;
-    struct vfu_region_access access;
-    struct iovec part = { &access, sizeof(access) };
-
-    k->piece = piece_size(c, c->offered_transfer);
-    access = next_access(c);
-    if (k->buf == NULL) {
-        /* The first piece is the largest. */
-        k->buf = malloc(sizeof(access) + k->piece);
-        if (k->buf == NULL)
-            return -ENOMEM;
-    }
-    k->req.buf = k->buf;
-    k->req.cap = sizeof(access) + k->piece;
-    return send_call(c, VFU_REGION_READ, &part, 1);
-}
-
-static int send_region_write(struct client *c)
-{
-    struct client_call *k = &c->call;
-    struct vfu_region_access access;
-    struct iovec parts[2];
-
-    k->piece = piece_size(c, MAX_REGION_WRITE);
-    access = next_access(c);
-    parts[0] = (struct iovec){ &access, sizeof(access) };
-    parts[1] = (struct iovec){ (uint8_t *)k->call->data + k->done, k->piece };
-    return send_call(c, VFU_REGION_WRITE, parts, 2);
-}
-
 static int send_op(struct client *c)
 {
     switch (c->call.call->op) {
@@ -199,10 +154,11 @@ static int send_op(struct client *c)
     case DEVICE_LOG_REPORT:
         return log_send_report(c);
     case DEVICE_REGION_READ:
-        return send_region_read(c);
     case DEVICE_REGION_WRITE:
     default:
-        return send_region_write(c);
+        return pieces_start(c, &c->call.pieces,
+                            c->call.call->op == DEVICE_REGION_WRITE,
+                            c->call.call->accesses, c->call.call->num_accesses);
     }
 }
 
@@ -248,29 +204,6 @@ static int take_precopy_info(struct client *c, struct device_call *call)
     return 0;
 }
 
-/* A piece is over: sends the next, if there is one. */
-static int take_piece(struct client *c, struct device_call *call)
-{
-    struct client_call *k = &c->call;
-    int ret;
-
-    if (call->len == 0)
-        return 0;
-    if (call->op == DEVICE_REGION_READ) {
-        size_t head = sizeof(struct vfu_region_access);
-
-        if (k->req.size < head + k->piece)
-            return client_lose(c, -EPROTO, "REGION_READ of %u answered by %zu",
-                               k->piece, k->req.size);
-        memcpy((uint8_t *)call->buf + k->done, k->buf + head, k->piece);
-    }
-    k->done += k->piece;
-    if (k->done == call->len)
-        return 0;
-    ret = send_op(c);
-    return ret < 0 ? ret : -EAGAIN;
-}
-
 static int take_op(struct client *c, struct device_call *call)
 {
     switch (call->op) {
@@ -282,15 +215,14 @@ static int take_op(struct client *c, struct device_call *call)
                            sizeof(call->bytes));
     case DEVICE_PRECOPY_INFO:
         return take_precopy_info(c, call);
-    case DEVICE_REGION_READ:
-    case DEVICE_REGION_WRITE:
-        return take_piece(c, call);
     case DEVICE_LOG_START:
         return log_take_start(c);
     case DEVICE_LOG_REPORT:
         return log_take_report(c);
     case DEVICE_LOG_STOP:
     case DEVICE_RESET:
+    case DEVICE_REGION_READ:
+    case DEVICE_REGION_WRITE:
     default:
         return 0;
     }
@@ -317,17 +249,19 @@ static void end_call(struct client *c)
         log_stopped(c);
     free(c->call.buf);
     c->call.buf = NULL;
+    pieces_end(&c->call.pieces);
     c->call.call = NULL;
 }
 
 /* Whether there is nothing that the server need be asked. */
 static bool is_empty(const struct client *c, const struct device_call *call)
 {
-    if (call->op == DEVICE_LOG_REPORT)
-        return c->call.req.command == 0;
-    return (call->op == DEVICE_REGION_READ ||
-            call->op == DEVICE_REGION_WRITE) &&
-           call->len == 0;
+    return call->op == DEVICE_LOG_REPORT && c->call.req.command == 0;
+}
+
+static bool is_access(const struct device_call *call)
+{
+    return call->op == DEVICE_REGION_READ || call->op == DEVICE_REGION_WRITE;
 }
 
 int call_start(struct vfm_device *dev, struct device_call *call,
@@ -341,14 +275,29 @@ int call_start(struct vfm_device *dev, struct device_call *call,
     k->call = call;
     k->req = (struct request){ .buf = k->reply, .cap = sizeof(k->reply) };
     k->done = 0;
+    k->failed = 0;
     ret = c->lost.code;
-    if (ret == 0 && (call->op == DEVICE_LOG_REPORT || !is_empty(c, call)))
+    if (ret == 0)
         ret = send_op(c);
     if (ret < 0) {
         end_call(c);
         return call_error(c, call, ret, err);
     }
     return 0;
+}
+
+/* What became of the one message of @call. */
+static int finish_message(struct client *c, struct device_call *call)
+{
+    const struct request *req = &c->call.req;
+
+    if (req->outstanding)
+        return -EAGAIN;
+    if (!req->answered && !is_empty(c, call))
+        return c->lost.code;
+    if (req->error < 0)
+        return judge_refusal(c, call, req->error);
+    return take_op(c, call);
 }
 
 int call_finish(struct vfm_device *dev, struct device_call *call,
@@ -359,15 +308,8 @@ int call_finish(struct vfm_device *dev, struct device_call *call,
 
     assert(c->call.call == call);
     client_pump(c);
-    if (c->call.req.outstanding)
-        return -EAGAIN;
-
-    if (!c->call.req.answered && !is_empty(c, call))
-        ret = c->lost.code;
-    else if (c->call.req.error < 0)
-        ret = judge_refusal(c, call, c->call.req.error);
-    else
-        ret = take_op(c, call);
+    ret = is_access(call) ? pieces_finish(c, &c->call.pieces, &c->call.failed)
+                          : finish_message(c, call);
     if (ret == -EAGAIN)
         return ret;
     end_call(c);

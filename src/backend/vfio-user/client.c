@@ -516,6 +516,7 @@ void client_free(struct client *c)
     free(c->dma_buf[0]);
     free(c->dma_buf[1]);
     free(c->call.buf);
+    pieces_end(&c->call.pieces);
     reader_free(c);
     area_close(c);
     memory_free(c);

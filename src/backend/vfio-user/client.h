@@ -16,8 +16,9 @@
  *   reader.c   the saving session      writer.c  the loading session
  *   area.c     memory for both that the server shares
  *   memory.c   DMA mappings            irq.c     interrupts
- *   log.c      what was written        access.c  accesses to regions
- *   region.c   mappable areas          ops.c     the vtable, polling
+ *   log.c      what was written        pieces.c  accesses to regions,
+ *   region.c   mappable areas          access.c  and those that are waited for
+ *   ops.c      the vtable, polling
  *
  * Two kinds of failure are kept apart throughout.  A server that refuses a
  * request answered it, and everything goes on.  A server that is silent, gone
@@ -188,16 +189,43 @@ struct dma_log {
     uint64_t page_size; /* that the server chose */
 };
 
+/* REGION_READs or REGION_WRITEs under way at once. */
+#define PIECES_DEPTH 4
+
+/* One of them. */
+struct piece {
+    struct request req;
+    unsigned int access; /* that it is a part of: */
+    size_t at;           /* from here */
+    uint32_t size;
+    uint8_t *buf; /* the answer to a read */
+};
+
+/* Accesses to regions, as they are cut. */
+struct pieces {
+    bool writes;
+    struct device_access *accesses;
+    unsigned int num_accesses;
+
+    unsigned int next; /* the access to go on with, */
+    size_t next_at;    /* and where in it */
+    struct piece ring[PIECES_DEPTH];
+    unsigned int first; /* the oldest under way, modulo the depth */
+    unsigned int count; /* of those under way */
+};
+
 /* The call of struct device_ops that is under way. */
 struct client_call {
     struct device_call *call; /* NULL: none */
     struct request req;
     uint8_t reply[64];
 
-    /* Accesses to regions go piece by piece, and so do reports. */
+    struct pieces pieces; /* of accesses to regions */
+    unsigned int failed;  /* the number of the one that did */
+
+    /* Reports go mapping by mapping. */
     uint8_t *buf;
-    size_t done; /* bytes; mappings */
-    uint32_t piece;
+    size_t done;
 };
 
 struct client {
@@ -345,6 +373,19 @@ int call_finish(struct vfm_device *dev, struct device_call *call,
 
 /* Whether a change of state is under way. */
 bool call_is_set_state(const struct client *c);
+
+/*
+ * pieces.c: sends what there is room for, and goes on when some of it has been
+ * answered.  The finish returns 0, -EAGAIN, or the error of the first access
+ * that failed, whose number is *@failed.  pieces_end() forgets it all: nothing
+ * may be under way.
+ */
+int pieces_start(struct client *c, struct pieces *p, bool writes,
+                 struct device_access *accesses, unsigned int num_accesses);
+int pieces_finish(struct client *c, struct pieces *p, unsigned int *failed);
+/* Whose answer comes next, while any is under way. */
+const struct request *pieces_waited_for(const struct pieces *p);
+void pieces_end(struct pieces *p);
 
 /* access.c */
 int access_region(struct vfm_device *dev, bool write, uint32_t region,

@@ -83,7 +83,7 @@ int config_learn(struct client *c)
     if (ret == 0 && c->lost.code == 0) {
         info->config_size = (uint32_t)size;
         info->is_pci = true;
-        pci_identity_parse(info, config);
+        pci_identity_learn(c->dev, config);
     }
     return c->lost.code;
 }

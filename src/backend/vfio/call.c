@@ -96,6 +96,24 @@ static int get_precopy_info(const struct kernel_device *k,
     return 0;
 }
 
+static int access_regions(struct kernel_device *k,
+                          const struct device_call *call)
+{
+    bool write = call->op == DEVICE_REGION_WRITE;
+    int ret = 0;
+
+    for (unsigned int i = 0; i < call->num_accesses; i++) {
+        struct device_access *a = &call->accesses[i];
+
+        a->ret = ret < 0 && write ? ret
+                                  : kernel_access(k, write, a->region,
+                                                  a->offset, a->buf, a->len);
+        if (ret == 0)
+            ret = a->ret;
+    }
+    return ret;
+}
+
 static int perform(struct kernel_device *k, struct device_call *call)
 {
     switch (call->op) {
@@ -110,11 +128,8 @@ static int perform(struct kernel_device *k, struct device_call *call)
     case DEVICE_PRECOPY_INFO:
         return get_precopy_info(k, &call->precopy);
     case DEVICE_REGION_READ:
-        return kernel_access(k, false, call->region, call->offset, call->buf,
-                             call->len);
     case DEVICE_REGION_WRITE:
-        return kernel_access(k, true, call->region, call->offset,
-                             (void *)call->data, call->len);
+        return access_regions(k, call);
     case DEVICE_LOG_START:
         return log_start(k, call);
     case DEVICE_LOG_STOP:

@@ -183,7 +183,7 @@ static int learn_identity(struct kernel_device *k)
     ret = kernel_access(k, false, UAPI_REGION_CONFIG, 0, config, len);
     if (ret < 0)
         return ret;
-    pci_identity_parse(info, config);
+    pci_identity_learn(k->dev, config);
     if (size >= PCI_CONFIG_SIZE)
         info->config_size = size >= PCI_EXPRESS_CONFIG_SIZE
                                 ? PCI_EXPRESS_CONFIG_SIZE

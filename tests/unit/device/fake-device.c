@@ -155,24 +155,46 @@ static int reset(struct fake_device *f, const struct fake_fault *fault)
     return 0;
 }
 
-static int access_region(struct fake_device *f, struct device_call *call)
+static int access_region(struct fake_device *f, bool write,
+                         const struct device_access *a)
 {
-    bool is_config = call->region == UAPI_REGION_CONFIG;
+    bool is_config = a->region == UAPI_REGION_CONFIG;
     uint8_t *bytes = is_config ? f->config : f->bar;
     size_t size = is_config ? f->dev->info.config_size : FAKE_BAR_SIZE;
 
-    if ((!is_config && call->region != f->bar_of_msix) || call->offset > size ||
-        call->len > size - call->offset)
+    if ((!is_config && a->region != f->bar_of_msix) || a->offset > size ||
+        a->len > size - a->offset)
         return -EINVAL;
-    if (call->op == DEVICE_REGION_READ)
-        memcpy(call->buf, bytes + call->offset, call->len);
+    if (!write)
+        memcpy(a->buf, bytes + a->offset, a->len);
     else
-        memcpy(bytes + call->offset, call->data, call->len);
-    if (call->op == DEVICE_REGION_WRITE && is_config) {
-        f->last_write_at = (uint32_t)call->offset;
+        memcpy(bytes + a->offset, a->buf, a->len);
+    if (write && is_config) {
+        f->last_write_at = (uint32_t)a->offset;
         f->num_config_writes++;
     }
     return 0;
+}
+
+/* Each counts as a call of its own.  Writes end with the first that fails. */
+static int access_regions(struct fake_device *f, const struct device_call *call)
+{
+    bool write = call->op == DEVICE_REGION_WRITE;
+    int ret = 0;
+
+    for (unsigned int i = 0; i < call->num_accesses && !(write && ret < 0);
+         i++) {
+        struct device_access *a = &call->accesses[i];
+        const struct fake_fault *fault =
+            fake_fault_now(f, (enum fake_op)call->op);
+
+        a->ret = fault != NULL && fault->error != 0
+                     ? fault->error
+                     : access_region(f, write, a);
+        if (ret == 0)
+            ret = a->ret;
+    }
+    return ret;
 }
 
 static int report_log(struct fake_device *f, const struct device_call *call,
@@ -198,8 +220,11 @@ static int set_log(struct fake_device *f, bool on)
 /* Does what @call asks for, or fails. */
 static int act(struct fake_device *f, struct device_call *call)
 {
-    const struct fake_fault *fault = fake_fault_now(f, (enum fake_op)call->op);
+    const struct fake_fault *fault;
 
+    if (call->op == DEVICE_REGION_READ || call->op == DEVICE_REGION_WRITE)
+        return access_regions(f, call);
+    fault = fake_fault_now(f, (enum fake_op)call->op);
     if (call->op == DEVICE_SET_STATE)
         return set_state(f, call->state, fault);
     if (call->op == DEVICE_RESET)
@@ -222,7 +247,6 @@ static int act(struct fake_device *f, struct device_call *call)
         return session_info(f, &call->precopy);
     case DEVICE_REGION_READ:
     case DEVICE_REGION_WRITE:
-        return access_region(f, call);
     case DEVICE_LOG_REPORT:
     case DEVICE_SET_STATE:
     case DEVICE_RESET:
@@ -308,13 +332,16 @@ static int access_now(struct vfm_device *dev, bool write, uint32_t region,
                       struct vfm_error *err)
 {
     struct fake_device *f = dev->backend;
-    struct device_call call = {
-        .op = write ? DEVICE_REGION_WRITE : DEVICE_REGION_READ,
+    struct device_access a = {
         .region = region,
         .offset = offset,
         .buf = buf,
-        .data = buf,
         .len = len,
+    };
+    struct device_call call = {
+        .op = write ? DEVICE_REGION_WRITE : DEVICE_REGION_READ,
+        .accesses = &a,
+        .num_accesses = 1,
     };
 
     return say(f, (enum fake_op)call.op, act(f, &call), err);
@@ -436,6 +463,12 @@ void fake_set_config(struct fake_device *f, uint32_t size)
     f->dev->info.vendor_id = get_le16(c);
     f->dev->info.device_id = get_le16(c + 2);
     f->dev->info.msix_count = 8;
+    fake_learn(f);
+}
+
+void fake_learn(struct fake_device *f)
+{
+    memcpy(f->dev->pci_space, f->config, sizeof(f->dev->pci_space));
 }
 
 void fake_pattern(uint8_t *data, size_t len, uint32_t seed)

@@ -164,6 +164,9 @@ struct fake_fault *fake_fail(struct fake_device *f, enum fake_op op,
 /* Gives it a configuration space of @size bytes, with MSI-X in BAR 0. */
 void fake_set_config(struct fake_device *f, uint32_t size);
 
+/* Whoever opens it finds that space as it is now. */
+void fake_learn(struct fake_device *f);
+
 /* Whether it runs with @content. */
 bool fake_runs(const struct fake_device *f, enum fake_content content);
 

@@ -97,6 +97,7 @@ static void a_device_without_msix_has_no_table(void **state)
 {
     (void)state;
     from.config[0x34] = 0;
+    fake_learn(&from);
     assert_int_equal(save(), 0);
     assert_int_equal(saved.record_len, 4 + 256 + 16);
     assert_int_equal(from.calls[FAKE_REGION_READ], 1);
@@ -300,6 +301,7 @@ static void a_record_with_other_vectors_is_refused(void **state)
 {
     (void)state;
     put_le16(from.config + 0xa2, 3);
+    fake_learn(&from);
     assert_int_equal(save(), 0);
     load(saved.record_len);
     refuse(-EINVAL, "4 MSI-X vectors, this device has 8");
@@ -309,6 +311,7 @@ static void a_table_where_none_can_be_is_refused(void **state)
 {
     (void)state;
     put_le32(from.config + 0xa4, 7);
+    fake_learn(&from);
     assert_int_equal(save(), -EINVAL);
     assert_int_equal(saved.record_len, 0);
 }

@@ -1,0 +1,231 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several accesses in one call: asked for without waiting, and each with an
+ * outcome of its own.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "device/device.h"
+#include "fake-server.h"
+
+#define CONFIG 7
+#define COUNT  6
+
+static struct fake_server f;
+static struct vfm_device *dev;
+static uint8_t bytes[COUNT][64];
+static struct device_access accesses[COUNT];
+static struct vfm_error err;
+
+static int set_up(void **state)
+{
+    (void)state;
+    dev = fake_open(&f, NULL);
+    f.asked[VFU_REGION_READ] = 0;
+    for (size_t i = 0; i < sizeof(f.config); i++)
+        f.config[i] = (uint8_t)(i * 7);
+    for (unsigned int i = 0; i < COUNT; i++)
+        accesses[i] = (struct device_access){
+            .region = CONFIG,
+            .offset = 100 * i,
+            .buf = bytes[i],
+            .len = sizeof(bytes[i]),
+            .ret = 1,
+        };
+    memset(bytes, 0xee, sizeof(bytes));
+    err = (struct vfm_error){ 0 };
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_close(&f, dev);
+    return 0;
+}
+
+static struct device_call call_of(enum device_op op)
+{
+    return (struct device_call){
+        .op = op,
+        .accesses = accesses,
+        .num_accesses = COUNT,
+    };
+}
+
+static int finish(struct device_call *call)
+{
+    int ret;
+
+    while ((ret = device_call_finish(dev, call, &err)) == -EAGAIN)
+        assert_int_equal(device_wait(dev, NULL), 0);
+    return ret;
+}
+
+static int make(enum device_op op)
+{
+    struct device_call call = call_of(op);
+
+    assert_int_equal(device_call_start(dev, &call, NULL), 0);
+    return finish(&call);
+}
+
+static void expect(unsigned int i, bool is_read)
+{
+    assert_int_equal(accesses[i].ret, 0);
+    assert_int_equal(
+        memcmp(bytes[i], f.config + 100 * (size_t)i, sizeof(bytes[i])) == 0,
+        is_read);
+}
+
+/* The server has not answered any of them yet. */
+static void as_many_are_asked_for_at_once_as_may_be_under_way(void **state)
+{
+    struct device_call call = call_of(DEVICE_REGION_READ);
+
+    (void)state;
+    assert_int_equal(device_call_start(dev, &call, NULL), 0);
+    f.silent = true;
+    fake_serve(&f);
+    assert_int_equal(f.asked[VFU_REGION_READ], 4);
+    assert_int_equal(device_call_finish(dev, &call, &err), -EAGAIN);
+    fake_serve(&f);
+    assert_int_equal(f.asked[VFU_REGION_READ], 4);
+    assert_int_equal(finish(&call), -ETIMEDOUT);
+    assert_string_equal(err.message, "fake: cannot read region 7 at 0x0: no "
+                                     "answer to REGION_READ within 5000 ms");
+}
+
+static void each_gets_what_is_there(void **state)
+{
+    (void)state;
+    assert_int_equal(make(DEVICE_REGION_READ), 0);
+    for (unsigned int i = 0; i < COUNT; i++)
+        expect(i, true);
+    assert_int_equal(f.asked[VFU_REGION_READ], COUNT);
+}
+
+static void refuse_denied(struct fake_server *server,
+                          const struct fake_message *m)
+{
+    fake_refuse(server, m, EACCES);
+}
+
+/* The second: those that are asked for later are answered, too. */
+static void pass_one_then_refuse(struct fake_server *server,
+                                 const struct fake_message *m)
+{
+    server->next[m->header.command] = refuse_denied;
+    fake_answer(server, m);
+}
+
+static void a_read_that_is_refused_leaves_the_others(void **state)
+{
+    (void)state;
+    f.next[VFU_REGION_READ] = pass_one_then_refuse;
+    assert_int_equal(make(DEVICE_REGION_READ), -EACCES);
+    assert_string_equal(err.message, "fake: cannot read region 7 at 0x64: "
+                                     "Permission denied");
+    assert_int_equal(accesses[1].ret, -EACCES);
+    assert_int_equal(bytes[1][0], 0xee);
+    for (unsigned int i = 0; i < COUNT; i++)
+        if (i != 1)
+            expect(i, true);
+}
+
+/* What is not yet under way stays undone. */
+static void after_a_write_that_is_refused_no_more_are_sent(void **state)
+{
+    (void)state;
+    f.next[VFU_REGION_WRITE] = refuse_denied;
+    assert_int_equal(make(DEVICE_REGION_WRITE), -EACCES);
+    assert_string_equal(err.message, "fake: cannot write region 7 at 0x0: "
+                                     "Permission denied");
+    assert_int_equal(f.asked[VFU_REGION_WRITE], 4);
+    assert_int_not_equal(f.config[0], 0xee);
+    assert_int_equal(f.config[300], 0xee);
+    assert_int_not_equal(f.config[400], 0xee);
+}
+
+static void writes_are_made_in_order(void **state)
+{
+    (void)state;
+    for (unsigned int i = 0; i < COUNT; i++) {
+        accesses[i].offset = 8;
+        memset(bytes[i], (int)i, sizeof(bytes[i]));
+    }
+    assert_int_equal(make(DEVICE_REGION_WRITE), 0);
+    assert_int_equal(f.config[8], COUNT - 1);
+}
+
+/* A part that nobody can have, in the middle of one that is cut. */
+static void a_piece_that_is_refused_is_the_end_of_its_access(void **state)
+{
+    static uint8_t much[8 << 20];
+
+    (void)state;
+    accesses[0] = (struct device_access){
+        .region = CONFIG,
+        .buf = much,
+        .len = sizeof(much),
+    };
+    f.on[VFU_REGION_READ] = refuse_denied;
+    assert_int_equal(make(DEVICE_REGION_READ), -EACCES);
+    assert_int_equal(accesses[0].ret, -EACCES);
+    assert_int_equal(accesses[COUNT - 1].ret, -EACCES);
+    assert_int_equal(f.asked[VFU_REGION_READ], 4 + COUNT - 1);
+}
+
+static void nothing_is_made_of_nothing(void **state)
+{
+    struct device_call none = { .op = DEVICE_REGION_WRITE };
+
+    (void)state;
+    assert_int_equal(device_call_start(dev, &none, NULL), 0);
+    assert_int_equal(finish(&none), 0);
+    for (unsigned int i = 0; i < COUNT; i++)
+        accesses[i].len = 0;
+    assert_int_equal(make(DEVICE_REGION_READ), 0);
+    assert_int_equal(f.asked[VFU_REGION_READ], 0);
+}
+
+/* A server answers in order: what the reads before them take is not theirs. */
+static void behind_data_they_have_as_long_as_data(void **state)
+{
+    struct device_call call = call_of(DEVICE_REGION_READ);
+    const void *data;
+
+    (void)state;
+    fake_enter(dev, VFM_STATE_STOP_COPY);
+    f.silent = true;
+    assert_int_equal(device_peek(dev, &data, NULL), -EAGAIN);
+    assert_int_equal(device_call_start(dev, &call, NULL), 0);
+    assert_int_equal(finish(&call), -ETIMEDOUT);
+    assert_string_equal(err.message, "fake: cannot read region 7 at 0x0: no "
+                                     "answer to REGION_READ within 30000 ms");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(as_many_are_asked_for_at_once_as_may_be_under_way),
+        TEST(each_gets_what_is_there),
+        TEST(a_read_that_is_refused_leaves_the_others),
+        TEST(after_a_write_that_is_refused_no_more_are_sent),
+        TEST(writes_are_made_in_order),
+        TEST(a_piece_that_is_refused_is_the_end_of_its_access),
+        TEST(nothing_is_made_of_nothing),
+        TEST(behind_data_they_have_as_long_as_data),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
