@@ -60,6 +60,7 @@ struct member {
     uint64_t precopy_initial;
     uint64_t precopy_dirty;
     unsigned int question; /* which is next; source-look.c */
+    bool config_saved;
 
     /* Several channels: the packet that is next; and what of it all was
      * read, and sent; or which packets came. */

@@ -116,12 +116,9 @@ struct source {
     bool may_continue;      /* vfm_migration_continue() */
     struct source_ram ram;
     struct tracking tracking;
-    bool stops_for_config;  /* some device's is to be had in STOP only */
-    bool stopped;           /* and that is where they are */
-    bool lanes_over;        /* all that goes over them was sent */
-    uint64_t configs_saved; /* a bit for each device that has its own */
-    bool config_refused;    /* in STOP_COPY */
-    char *text;             /* the hello, then the vmdescription: being sent */
+    bool lanes_over;     /* all that goes over them was sent */
+    bool config_refused; /* some device's is to be had in STOP only */
+    char *text;          /* the hello, then the vmdescription: being sent */
 
     int64_t asked_at;     /* the hello, then `yours`, was put */
     int64_t announced_at; /* the devices, all of them; 0: not yet */

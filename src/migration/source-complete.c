@@ -205,42 +205,6 @@ static void put_config(struct vfm_migration *m, const struct member *member)
     m->source.turn++;
 }
 
-/* What a VMM keeps is what its guest sees; a device does not know where it is
- * seen. */
-static int get_config(struct vfm_migration *m, struct member *member,
-                      struct vfm_error *err)
-{
-    struct pci_state *config = &member->config;
-    int ret;
-
-    if (member->keeper.is_set)
-        return pci_keeper_save(&member->keeper, config, member->id, err);
-    ret = pci_state_save(config, member->dev, err);
-    if (ret == 0 && config->record_len > 0 && peer_is(m, VFM_PEER_QEMU) &&
-        pci_config_is_integrated(m->machine, member->id))
-        pci_config_integrate(config->record + PCI_CONFIG_SPACE_AT);
-    return ret;
-}
-
-int source_save_config(struct vfm_migration *m, struct member *member,
-                       struct vfm_error *err)
-{
-    enum vfm_cause cause = spend_for(
-        m, member->keeper.is_set ? VFM_CAUSE_VM : VFM_CAUSE_DEVICE, member);
-    int ret = get_config(m, member, err);
-
-    spend(m, cause);
-    return ret;
-}
-
-/* Some servers refuse access to regions in STOP_COPY, though not in STOP: what
- * was to be saved is saved, so that is where we go. */
-bool source_may_ask_again(const struct member *member)
-{
-    return !member->keeper.is_set &&
-           vfm_device_state(member->dev) == VFM_STATE_STOP_COPY;
-}
-
 /* Several channels have them: a section says no more than that. */
 static void put_no_config(struct vfm_migration *m, const struct member *member)
 {
@@ -272,39 +236,9 @@ static int send_no_configs(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-/* Asks all devices at once.  Once one wants to be in STOP for that, nobody is
- * asked anew, or two that do could keep each other waiting.  0 when each has
- * told its configuration, 1 when nobody is asked any more, -EAGAIN, or an
- * error. */
-static int save_configs(struct vfm_migration *m, struct vfm_error *err)
-{
-    struct source *s = &m->source;
-    int busy = 0;
-
-    for (unsigned int i = 0; i < m->num_members; i++) {
-        const uint64_t bit = UINT64_C(1) << i;
-        struct member *member = m->members[i];
-        int ret;
-
-        if ((s->configs_saved & bit) != 0 ||
-            (s->config_refused && !device_is_busy(member->dev)))
-            continue;
-        ret = source_save_config(m, member, err);
-        if (ret == 0)
-            s->configs_saved |= bit;
-        else if (ret == -EAGAIN)
-            busy = ret;
-        else if (source_may_ask_again(member))
-            s->config_refused = true;
-        else
-            return ret;
-    }
-    return busy < 0 ? busy : s->config_refused;
-}
-
 static int send_configs(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret = save_configs(m, err);
+    int ret = source_save_configs(m, true, err);
 
     if (ret == -EAGAIN) {
         ret = source_keep_alive(m, err);
@@ -464,6 +398,18 @@ static int run_lanes(struct vfm_migration *m, struct vfm_error *err)
     return ret == -EAGAIN ? 0 : ret;
 }
 
+/* The devices have stopped: what else they have to tell they can while their
+ * data is read. */
+static int ask_for_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret;
+
+    if (has_lanes(m) || m->step >= CONFIG)
+        return 0;
+    ret = source_save_configs(m, false, err);
+    return ret < 0 && ret != -EAGAIN ? ret : 0;
+}
+
 int source_complete(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = source_listen(m, err);
@@ -471,6 +417,8 @@ int source_complete(struct vfm_migration *m, struct vfm_error *err)
 
     if (ret == 0)
         ret = run_lanes(m, err);
+    if (ret == 0)
+        ret = ask_for_configs(m, err);
 
     do {
         step = m->step;

@@ -178,16 +178,9 @@ static int send_packet(struct vfm_migration *m, struct member *member,
         if (ret != 0)
             return ret == -EAGAIN ? 0 : ret;
     }
-    if (member->all_sent || (m->source.stops_for_config && !m->source.stopped))
+    if (member->all_sent || !member->config_saved)
         return 0;
-    ret = source_save_config(m, member, err);
-    if (ret == 0)
-        return send_config(m, member, lane, err);
-    if (ret != -EAGAIN && source_may_ask_again(member)) {
-        m->source.stops_for_config = true; /* when all data was read */
-        return 0;
-    }
-    return ret == -EAGAIN ? 0 : ret;
+    return send_config(m, member, lane, err);
 }
 
 /* Devices read ahead while the channels are full. */
@@ -222,14 +215,39 @@ static int send_next(struct vfm_migration *m, struct lane *lane,
 
 static int stop_for_config(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret;
+    int ret = source_move(m, want_stop, source_note_stopped, err);
 
-    if (!m->source.stops_for_config || m->source.stopped ||
-        !all_data_is_sent(m))
-        return 0;
-    ret = source_move(m, want_stop, source_note_stopped, err);
-    m->source.stopped = ret == 0;
+    if (ret == 0)
+        m->source.config_refused = false;
     return ret;
+}
+
+/* 0 whether they are here or on their way. */
+static int ask_for_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    bool data_is_sent = all_data_is_sent(m);
+    int ret = source_save_configs(m, data_is_sent, err);
+
+    while (ret == 1 && data_is_sent) {
+        ret = stop_for_config(m, err);
+        if (ret < 0)
+            return ret;
+        ret = source_save_configs(m, true, err);
+    }
+    return ret < 0 && ret != -EAGAIN ? ret : 0;
+}
+
+/* Whether there are some that nobody has been asked for yet. */
+static bool has_to_ask(const struct vfm_migration *m)
+{
+    bool all_are_here = true;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        if (device_is_busy(m->members[i]->dev))
+            return false;
+        all_are_here = all_are_here && m->members[i]->config_saved;
+    }
+    return all_data_is_sent(m) && !all_are_here;
 }
 
 /* The barrier behind which nothing comes.  A QEMU knows the last packet of each
@@ -293,11 +311,10 @@ int source_run_lanes(struct vfm_migration *m, struct vfm_error *err)
 
     if (ret < 0 && ret != -EAGAIN)
         return ret;
-    ret = stop_for_config(m, err);
+    ret = ask_for_configs(m, err);
     if (ret == 0)
         ret = send_packets(m, err);
-    if (ret == -EAGAIN && m->source.stops_for_config && !m->source.stopped &&
-        all_data_is_sent(m))
+    if (ret == -EAGAIN && has_to_ask(m))
         wish_wake(m, 0);
     if (ret < 0)
         return ret;

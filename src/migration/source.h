@@ -64,11 +64,12 @@ int source_put_data(struct vfm_migration *m, struct member *member,
                     enum vfm_section_type type, struct vfm_error *err);
 /* Sends it; the device's buffer is free again when that returns 0. */
 int source_send_data(struct vfm_migration *m, struct vfm_error *err);
-/* source-complete.c: asks for the configuration of @member. */
-int source_save_config(struct vfm_migration *m, struct member *member,
-                       struct vfm_error *err);
-/* Whether it may be had in STOP when it was not in STOP_COPY. */
-bool source_may_ask_again(const struct member *member);
+/* source-config.c: asks all devices at once for their configurations, and with
+ * @kept_too the VMMs that keep those of some.  0 when each asked has told its
+ * own, 1 if one is to be had in STOP only and nobody is asked any more,
+ * -EAGAIN, or an error. */
+int source_save_configs(struct vfm_migration *m, bool kept_too,
+                        struct vfm_error *err);
 /* Around a record of it: its tag, and the one that ends the body. */
 #define CONFIG_TAGS_SIZE 16
 

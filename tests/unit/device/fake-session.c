@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "fake-session.h"
 #include "check/model.h"
+#include "util/clock.h"
 
 void session_end(struct fake_device *f)
 {
@@ -73,11 +74,15 @@ int session_info(struct fake_device *f, struct vfm_precopy_info *info)
     return 0;
 }
 
-/* -EAGAIN as often as the device is slow, else 0. */
-static int be_slow(struct fake_device *f)
+/* -EAGAIN as often as the device is slow, else 0; what is silent for too long
+ * is lost. */
+static int be_slow(struct fake_device *f, enum fake_op op,
+                   struct vfm_error *err)
 {
     if (fake_is_silent(f))
-        return -EAGAIN;
+        return clock_now() < f->silence_ends
+                   ? -EAGAIN
+                   : fake_session_failed(f, op, -ETIMEDOUT, err);
     if (f->data_delay < f->io_delay) {
         f->data_delay++;
         f->again = true;
@@ -113,7 +118,8 @@ ssize_t session_peek(struct vfm_device *dev, const void **data,
     }
     if (f->peeked == NULL) {
         /* What there is needs time; that there is nothing is known. */
-        ret = f->at < end && f->session_error == 0 ? be_slow(f) : 0;
+        ret = f->at < end && f->session_error == 0 ? be_slow(f, FAKE_PEEK, err)
+                                                   : 0;
         if (ret == 0)
             ret = fail_if_told(f, FAKE_PEEK, err);
         if (ret < 0)
@@ -157,7 +163,7 @@ ssize_t session_write(struct vfm_device *dev, const void *data, size_t len,
                       struct vfm_error *err)
 {
     struct fake_device *f = dev->backend;
-    int ret = be_slow(f);
+    int ret = be_slow(f, FAKE_WRITE, err);
 
     if (ret == 0)
         ret = fail_if_told(f, FAKE_WRITE, err);
@@ -181,7 +187,7 @@ ssize_t session_room(struct vfm_device *dev, void **room, struct vfm_error *err)
 
     if (f->room_size == 0)
         return 0;
-    ret = be_slow(f);
+    ret = be_slow(f, FAKE_ROOM, err);
     if (ret == 0)
         ret = fail_if_told(f, FAKE_ROOM, err);
     if (ret < 0)
@@ -197,7 +203,7 @@ ssize_t session_room(struct vfm_device *dev, void **room, struct vfm_error *err)
 int session_flush(struct vfm_device *dev, struct vfm_error *err)
 {
     struct fake_device *f = dev->backend;
-    int ret = be_slow(f);
+    int ret = be_slow(f, FAKE_FLUSH, err);
 
     return ret < 0 ? ret : fail_if_told(f, FAKE_FLUSH, err);
 }
