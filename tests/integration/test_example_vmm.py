@@ -34,7 +34,10 @@ def _site(tmp_path):
 
         @staticmethod
         def machine(devices, *options, **named):
+            """A busy machine may take long to stop one, and that is no
+            failure here."""
             machines.append(Machine(devices, *SMALL, *options, **named))
+            machines[-1].ask("migrate-set-parameters downtime-limit=5000")
             return machines[-1]
 
     yield Site
@@ -54,7 +57,7 @@ def move(source, target):
     """Sends the VM; what the source says of it."""
     source.ask(f"migrate {target.address}")
     over = source.over()
-    assert over["status"] == "completed", over
+    assert over["status"] == "completed", over.get("error")
     assert target.over()["status"] == "completed"
     assert source.end() == 0
     return over
@@ -220,7 +223,6 @@ def test_a_log_that_fails_costs_time_and_no_byte(site, skip):
     target = site.machine(site.devices("b", 2),
                           incoming=f"unix:{site.path}/link")
     await_jobs(source, 30)
-    source.ask("migrate-set-parameters downtime-limit=5000")
     over = move(source, target)
     assert over["ram"]["tracker_failures"] == 2
     await_jobs(target, target.jobs() + 50)
