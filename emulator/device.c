@@ -133,8 +133,8 @@ static int make_bar2(struct device *d)
     /* The client gets this descriptor: it must not be able to shrink it. */
     if (fcntl(d->bar2_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
         return -errno;
-    p = mmap(NULL, EDEV_BAR2_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-             d->bar2_fd, 0);
+    p = mmap(NULL, EDEV_BAR2_SIZE, PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_POPULATE, d->bar2_fd, 0);
     if (p == MAP_FAILED)
         return -errno;
     d->bar2 = p;
