@@ -49,7 +49,7 @@ static void there_and_back(struct unpacker *u, const uint8_t *data, size_t size)
     };
     uint8_t *packed = malloc(PACKING_MAX(size));
     uint8_t *back = malloc(size + 1);
-    struct packer *p;
+    struct packer *p = NULL;
     ssize_t n;
 
     require(packed != NULL && back != NULL && packer_new(&p, NULL) == 0);
