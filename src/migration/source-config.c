@@ -26,6 +26,19 @@ static int get_config(struct vfm_migration *m, struct member *member,
     return ret;
 }
 
+int source_prepare_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = 0;
+
+    for (unsigned int i = 0; ret == 0 && i < m->num_members; i++) {
+        struct member *member = m->members[i];
+
+        if (!member->keeper.is_set)
+            ret = pci_state_prepare_save(&member->config, member->dev, err);
+    }
+    return ret;
+}
+
 static int save_config(struct vfm_migration *m, struct member *member,
                        struct vfm_error *err)
 {

@@ -173,7 +173,7 @@ static int await_ready(struct vfm_migration *m, struct vfm_error *err)
 }
 
 /* Trackers first: what is read from then on is read again if it is written. */
-enum { BEGIN, TRACK, PREPARE, ANNOUNCE_RAM, ANNOUNCE, AWAIT_READY };
+enum { BEGIN, PROVIDE, TRACK, PREPARE, ANNOUNCE_RAM, ANNOUNCE, AWAIT_READY };
 
 static int setup_step(struct vfm_migration *m, struct vfm_error *err)
 {
@@ -181,6 +181,8 @@ static int setup_step(struct vfm_migration *m, struct vfm_error *err)
     case BEGIN:
         put_beginning(m); /* only behind it can we say that we are alive */
         return 0;
+    case PROVIDE:
+        return source_prepare_configs(m, err);
     case TRACK:
         return begin_ram(m, err);
     case PREPARE:

@@ -64,7 +64,9 @@ int source_put_data(struct vfm_migration *m, struct member *member,
                     enum vfm_section_type type, struct vfm_error *err);
 /* Sends it; the device's buffer is free again when that returns 0. */
 int source_send_data(struct vfm_migration *m, struct vfm_error *err);
-/* source-config.c: asks all devices at once for their configurations, and with
+/* source-config.c: provides for what they will take.  0 or an error. */
+int source_prepare_configs(struct vfm_migration *m, struct vfm_error *err);
+/* Asks all devices at once for their configurations, and with
  * @kept_too the VMMs that keep those of some.  0 when each asked has told its
  * own, 1 if one is to be had in STOP only and nobody is asked any more,
  * -EAGAIN, or an error. */

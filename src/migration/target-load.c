@@ -168,7 +168,30 @@ static int say_ready(struct vfm_migration *m, struct vfm_error *err)
     return ret;
 }
 
-enum { JOIN, JUDGE, CLEAR, PREPARE, READY, LOAD };
+/* What they are before they are loaded is not asked for when everybody waits.
+ * Who does not tell in RESUMING is asked in STOP. */
+static int look_at_configs(struct vfm_migration *m)
+{
+    int busy = 0;
+
+    for (unsigned int i = 0; i < m->num_members; i++) {
+        struct member *member = m->members[i];
+        enum vfm_cause cause;
+
+        if (member->keeper.is_set ||
+            (m->target.looked && !device_is_busy(member->dev)))
+            continue;
+        cause = spend_for(m, VFM_CAUSE_DEVICE, member);
+        if (pci_state_prepare_apply(&member->config, member->dev, NULL) ==
+            -EAGAIN)
+            busy = -EAGAIN;
+        spend(m, cause);
+    }
+    m->target.looked = true;
+    return busy;
+}
+
+enum { JOIN, JUDGE, CLEAR, PREPARE, LOOK, READY, LOAD };
 
 /* What is no stream, or not for us, costs no device its state: the beginning is
  * read before the devices are made ready. */
@@ -183,6 +206,8 @@ static int setup_step(struct vfm_migration *m, struct vfm_error *err)
         return clear_devices(m, err);
     case PREPARE:
         return members_move(m, want_resuming, NULL, err);
+    case LOOK:
+        return look_at_configs(m);
     case READY:
         return say_ready(m, err);
     case LOAD:

@@ -69,22 +69,31 @@ static int make_accesses(struct pci_state *ps, struct vfm_device *dev,
     return ret == 0 ? device_call_finish(dev, &call, err) : ret;
 }
 
+/* What is written to here is there, not only promised: it may be needed when
+ * nobody runs.  (It is not zero lest the compiler promise it.) */
+static int need(uint8_t **p, size_t size, struct vfm_error *err)
+{
+    if (*p == NULL) {
+        *p = malloc(size);
+        if (*p == NULL)
+            return error_set(err, -ENOMEM, "configuration: out of memory");
+        memset(*p, 0xff, size);
+    }
+    return 0;
+}
+
 /* Memory for the largest there can be, whatever the device says. */
 static int allocate(struct pci_state *ps, const struct vfm_device *dev,
                     struct vfm_error *err)
 {
     size_t size = dev->info.config_size;
+    int ret;
 
     if (size != PCI_CONFIG_SIZE && size != PCI_CONFIG_EXTENDED)
         return error_set(err, -EINVAL, "%s: a configuration space of %zu bytes",
                          dev->name, size);
-    if (ps->config == NULL)
-        ps->config = calloc(1, PCI_CONFIG_EXTENDED);
-    if (ps->msix == NULL)
-        ps->msix = calloc(1, PCI_MSIX_BYTES_MAX);
-    if (ps->config == NULL || ps->msix == NULL)
-        return error_set(err, -ENOMEM, "configuration: out of memory");
-    return 0;
+    ret = need(&ps->config, PCI_CONFIG_EXTENDED, err);
+    return ret < 0 ? ret : need(&ps->msix, PCI_MSIX_BYTES_MAX, err);
 }
 
 static void add_space(struct pci_state *ps, const struct vfm_device *dev)
@@ -151,11 +160,12 @@ static int read_all(struct pci_state *ps, struct vfm_device *dev,
 int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
                      struct vfm_error *err)
 {
+    int ret;
+
     ps->record_len = 0;
-    free(ps->record);
-    ps->record = malloc(PCI_RECORD_MAX);
-    if (ps->record == NULL)
-        return error_set(err, -ENOMEM, "configuration: out of memory");
+    ret = need(&ps->record, PCI_RECORD_MAX, err);
+    if (ret < 0)
+        return ret;
     return pci_config_encode(config, ps->record, PCI_RECORD_MAX,
                              &ps->record_len, err);
 }
@@ -199,30 +209,39 @@ static int save_step(struct pci_state *ps, struct vfm_device *dev,
     }
 }
 
-/* Goes from step to step until one waits or fails; that one begins anew at
- * the next call. */
+/* Goes from step to step up to @end, until one waits or fails; that one begins
+ * anew at the next call. */
 static int walk(struct pci_state *ps, struct vfm_device *dev,
                 int (*step)(struct pci_state *, struct vfm_device *,
                             struct vfm_error *),
-                struct vfm_error *err)
+                int end, struct vfm_error *err)
 {
     if (dev->info.config_size == 0)
         return 0;
-    while (ps->step < OVER) {
+    while (ps->step < end) {
         int ret = step(ps, dev, err);
 
         if (ret < 0)
             return ret;
         ps->step++;
     }
-    ps->step = ALLOCATE;
+    if (ps->step == OVER)
+        ps->step = ALLOCATE;
     return 0;
+}
+
+int pci_state_prepare_save(struct pci_state *ps, struct vfm_device *dev,
+                           struct vfm_error *err)
+{
+    int ret = need(&ps->record, PCI_RECORD_MAX, err);
+
+    return ret < 0 ? ret : walk(ps, dev, save_step, READ, err);
 }
 
 int pci_state_save(struct pci_state *ps, struct vfm_device *dev,
                    struct vfm_error *err)
 {
-    return walk(ps, dev, save_step, err);
+    return walk(ps, dev, save_step, OVER, err);
 }
 
 int pci_state_set(struct pci_state *ps, const void *record, size_t len,
@@ -368,10 +387,16 @@ int pci_state_write_command(struct pci_state *ps, struct vfm_device *dev,
     return make_accesses(ps, dev, DEVICE_REGION_WRITE, err);
 }
 
+int pci_state_prepare_apply(struct pci_state *ps, struct vfm_device *dev,
+                            struct vfm_error *err)
+{
+    return walk(ps, dev, apply_step, WRITE_OR_BUILD, err);
+}
+
 int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,
                     struct vfm_error *err)
 {
-    return walk(ps, dev, apply_step, err);
+    return walk(ps, dev, apply_step, OVER, err);
 }
 
 void pci_state_close(struct pci_state *ps)

@@ -25,6 +25,7 @@
 /* The MSI-X table and every field. */
 #define PCI_ACCESSES_MAX   (1 + PCI_FIELDS_MAX)
 
+/* Of a device that is saved, or of one that is loaded. */
 struct pci_state {
     uint8_t *record;
     size_t record_len;
@@ -37,6 +38,11 @@ struct pci_state {
     unsigned int num_accesses;
 };
 
+/* Does what can be done of pci_state_save() before the device stops: the memory
+ * for it is there.  Returns 0, -EINVAL or -ENOMEM. */
+int pci_state_prepare_save(struct pci_state *ps, struct vfm_device *dev,
+                           struct vfm_error *err);
+
 /* Makes the record of @dev.  Returns 0 when it is there, -EAGAIN, or an
  * error; call it until it is over. */
 int pci_state_save(struct pci_state *ps, struct vfm_device *dev,
@@ -45,6 +51,15 @@ int pci_state_save(struct pci_state *ps, struct vfm_device *dev,
 /* Keeps a copy of a record that came.  Returns 0, -E2BIG or -ENOMEM. */
 int pci_state_set(struct pci_state *ps, const void *record, size_t len,
                   struct vfm_error *err);
+
+/*
+ * Does what can be done of pci_state_apply() before a record comes: reads the
+ * configuration that @dev has.  What its state changes in that when it is
+ * loaded is what the record says, too.  Returns as pci_state_save(); if it
+ * fails it may be left to pci_state_apply().
+ */
+int pci_state_prepare_apply(struct pci_state *ps, struct vfm_device *dev,
+                            struct vfm_error *err);
 
 /*
  * Compares the record with @dev, which must be the same kind of device, and
