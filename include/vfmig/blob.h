@@ -32,10 +32,10 @@ extern "C" {
 #endif
 
 /* The largest max_bytes there can be. */
-#define VFM_BLOB_MAX  (UINT32_C(64) << 20)
+#define VFM_BLOB_BYTES_MAX (UINT32_C(64) << 20)
 
 /* The most blobs one migration takes. */
-#define VFM_BLOBS_MAX 64
+#define VFM_BLOBS_MAX      64
 
 struct vfm_blob {
     size_t size; /* sizeof(struct vfm_blob) */
@@ -54,7 +54,7 @@ struct vfm_blob {
     uint32_t max_bytes;
 
     /* Source: stores the state in the @size bytes at @buf.  Returns how many
-     * they are. */
+     * they are, or an error of its own, such as -ENOSPC if they do not fit. */
     ssize_t (*save)(void *opaque, void *buf, size_t size,
                     struct vfm_error *err);
 

@@ -26,7 +26,8 @@
  *            tracker was started for counts as written.
  * Ownership  What a tracker is made of (descriptors, callbacks' argument)
  *            stays the caller's and must outlive it.
- * Threads    One thread at a time per handle.  Handles share nothing.
+ * Threads    One thread at a time per handle, but for
+ *            vfm_dirty_tracker_collect().  Handles share nothing.
  */
 
 #include <stdbool.h>
@@ -85,8 +86,9 @@ void vfm_dirty_mark_range(struct vfm_dirty_sink *sink, uint64_t address,
  * clear bits.  NULL past the last range. */
 uint64_t *vfm_dirty_sink_bitmap(struct vfm_dirty_sink *sink, size_t index);
 
-/* Pages that are marked, and clears all marks. */
+/* Returns how many pages are marked. */
 uint64_t vfm_dirty_sink_count(const struct vfm_dirty_sink *sink);
+/* Clears all marks. */
 void vfm_dirty_sink_clear(struct vfm_dirty_sink *sink);
 
 /* ---------------------------------------------------------- trackers */
@@ -152,10 +154,10 @@ int vfm_dirty_tracker_stop(struct vfm_dirty_tracker *tracker,
 
 /* ------------------------------------------- trackers in the kernel
  *
- * What the kernel answers is passed on; -ENOMEM besides.  Descriptors stay the
- * caller's.  Rules: <linux/vfio.h>, <linux/iommufd.h>, and KVM's api.rst,
- * sections on KVM_GET_DIRTY_LOG, KVM_CLEAR_DIRTY_LOG and
- * KVM_CAP_DIRTY_LOG_RING. */
+ * Each returns 0 and the tracker in *@trackerp; what the kernel answers is
+ * passed on; -ENOMEM besides.  Descriptors stay the caller's.  Rules:
+ * <linux/vfio.h>, <linux/iommufd.h>, and KVM's api.rst, sections on
+ * KVM_GET_DIRTY_LOG, KVM_CLEAR_DIRTY_LOG and KVM_CAP_DIRTY_LOG_RING. */
 
 /*
  * The log that a VFIO device keeps of its own DMA:

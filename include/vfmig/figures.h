@@ -180,7 +180,7 @@ struct vfm_span {
     uint64_t bytes;
 };
 
-/* Span @index, at any moment; there is a limit to what is kept.
+/* Span @index, at any moment.  The first 2,048 are kept, more are not.
  * Returns 0, -ENOENT past the last, or -EINVAL for a size as above. */
 int vfm_migration_get_span(const struct vfm_migration *m, unsigned int index,
                            struct vfm_span *span);

@@ -256,6 +256,9 @@ struct vfm_migration_options {
  * Returns 0 and a handle in *@mp.
  *   -EINVAL       options that contradict each other, such as a peer that
  *                 must answer on a channel that goes one way
+ *   -E2BIG        options or callbacks that this library does not know are set
+ *   -EOPNOTSUPP   compress, in a library without zstd
+ *   -ENOMEM       out of memory
  */
 int vfm_migration_new(struct vfm_channel *channel,
                       const struct vfm_migration_options *options,
@@ -279,6 +282,7 @@ void vfm_migration_close(struct vfm_migration *m);
  *   -EEXIST       @id is taken
  *   -EINVAL       @id is empty, too long for the format or has a '/' in it
  *   -E2BIG        too many devices
+ *   -EBUSY        the migration has begun
  */
 int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
                              const char *id, struct vfm_error *err);
@@ -361,6 +365,7 @@ int vfm_migration_add_blob(struct vfm_migration *m, const struct vfm_blob *blob,
  *   -ENOMEM       out of memory
  */
 int vfm_migration_add_blocker(struct vfm_migration *m, const char *reason);
+/* Takes that reason back; a number that is none does nothing. */
 void vfm_migration_remove_blocker(struct vfm_migration *m, int blocker);
 
 /* Says why the migration would be refused as things stand, built-in reasons
@@ -371,7 +376,7 @@ int vfm_migration_get_blocker(const struct vfm_migration *m, unsigned int n,
 
 /* One descriptor that polls readable when vfm_migration_dispatch() has
  * something to do.  Deadlines and timers included: nothing else need be
- * watched. */
+ * watched.  It stays the migration's, and the same. */
 int vfm_migration_fd(const struct vfm_migration *m);
 
 /* Does what can be done without waiting, and not for long.  Returns 1 while
@@ -402,7 +407,9 @@ void vfm_migration_set_max_bandwidth(struct vfm_migration *m,
  */
 void vfm_migration_cancel(struct vfm_migration *m);
 
+/* Who owns the devices; VFM_OUTCOME_PENDING until it is over. */
 enum vfm_outcome vfm_migration_get_outcome(const struct vfm_migration *m);
+/* The stage it is in. */
 enum vfm_stage vfm_migration_get_stage(const struct vfm_migration *m);
 
 /* Whether the VM is to run when it is over: false if it was paused. */

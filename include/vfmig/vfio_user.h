@@ -128,8 +128,9 @@ int vfm_vfio_user_dma_map(struct vfm_device *dev, uint64_t iova, uint64_t size,
 /*
  * Takes the mapping of exactly @size bytes at @iova away.
  *
- * Returns 0, or what the server answered: it is asked for what was never
- * mapped, too. -EINVAL       @dev is of another kind
+ * Returns 0, or what the server answered; it is asked for what was never
+ * mapped, too.
+ *   -EINVAL       @dev is of another kind
  */
 int vfm_vfio_user_dma_unmap(struct vfm_device *dev, uint64_t iova,
                             uint64_t size, struct vfm_error *err);
@@ -178,6 +179,12 @@ int vfm_vfio_user_set_irqs(struct vfm_device *dev, uint32_t index,
                            uint32_t start, uint32_t count, const int *fds,
                            struct vfm_error *err);
 
+/* A part of a region that can be mapped, in bytes. */
+struct vfm_region_area {
+    uint64_t offset;
+    uint64_t size;
+};
+
 /*
  * Tells where region @region (0 to 8, as VFIO_DEVICE_GET_REGION_INFO counts
  * them) may be mapped: stores up to @max areas, in bytes, and, in *@fd, a
@@ -190,10 +197,6 @@ int vfm_vfio_user_set_irqs(struct vfm_device *dev, uint32_t index,
  *   -EINVAL       there is no such region, or @dev is of another kind
  *   -EPROTO       an area is not within the region
  */
-struct vfm_region_area {
-    uint64_t offset;
-    uint64_t size;
-};
 int vfm_vfio_user_region_areas(struct vfm_device *dev, uint32_t region,
                                struct vfm_region_area *areas, size_t max,
                                int *fd, uint64_t *fd_offset,

@@ -52,7 +52,8 @@ struct device_access {
     uint64_t offset;
     void *buf;  /* filled, or only read if the region is written */
     size_t len; /* any; the backend cuts it to what the device takes */
-    int ret;    /* out */
+    int ret;    /* out: 0, why it was not made, or -ECANCELED if it was not
+                 * even begun, as one before it failed */
 };
 
 struct device_call {
@@ -62,9 +63,10 @@ struct device_call {
     struct vfm_precopy_info precopy;
 
     /* Made in this order, without waiting for one before the next; an error is
-     * that of the first that failed.  Those behind it may have been made. */
+     * that of the first that failed.  Reads behind it are made all the same;
+     * writes behind it only if they were under way. */
     struct device_access *accesses;
-    unsigned int num_accesses;
+    unsigned int num_accesses; /* at least 1 */
 
     const struct device_range *ranges; /* must stay, too */
     size_t num_ranges;

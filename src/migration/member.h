@@ -60,12 +60,12 @@ struct member {
     uint64_t precopy_initial;
     uint64_t precopy_dirty;
     unsigned int question; /* which is next; source-look.c */
+    bool data_ended;       /* its session gave its end */
     bool config_saved;
 
-    /* Several channels: the packet that is next; and what of it all was
-     * read, and sent; or which packets came. */
+    /* Several channels: the packet that is next, and whether all were sent; or
+     * which packets came. */
     uint32_t next_packet;
-    bool data_ended;
     bool all_sent;
     struct vfm_multifd_window *window;
 

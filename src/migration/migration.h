@@ -176,7 +176,7 @@ struct target {
                           * span that the source is told next */
     bool asked;          /* it wants to be told */
     bool tells_ready;    /* and waits until ours are prepared */
-    bool looked;         /* they were asked what they are before that */
+    bool configs_asked;  /* before that; who refused is not asked twice */
     int64_t heard_at;    /* its hello, then `yours` */
     uint64_t configured; /* a bit for each device that has its own */
     uint64_t check_ns;

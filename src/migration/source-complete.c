@@ -6,11 +6,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "migration/source.h"
 #include "util/clock.h"
-#include "util/error.h"
 
 /* What one dispatch sends before the caller's loop has its turn. */
 #define PIECES_MAX         16
@@ -24,7 +22,6 @@ enum {
     DATA,
     BLOBS,
     CONFIG,
-    STOP_FOR_CONFIG,
     END_OF_STREAM,
     ENDING,
 };
@@ -238,16 +235,11 @@ static int send_no_configs(struct vfm_migration *m, struct vfm_error *err)
 
 static int send_configs(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret = source_save_configs(m, true, err);
+    int ret = source_finish_configs(m, err);
 
     if (ret == -EAGAIN) {
         ret = source_keep_alive(m, err);
         return ret < 0 ? ret : -EAGAIN;
-    }
-    if (ret == 1) {
-        m->source.config_refused = false;
-        m->step = STOP_FOR_CONFIG;
-        return 0;
     }
     if (ret < 0)
         return ret;
@@ -271,7 +263,7 @@ static void describe_device(const struct vfm_migration *m,
     section->name = device->section = member->section;
     section->bytes = has_lanes(m)
                          ? VFIO_TAG_BYTES
-                         : member->config.record_len + CONFIG_TAGS_SIZE;
+                         : member->config.record_len + VFIO_CONFIG_TAGS_BYTES;
     device->bytes =
         member->stats.pre_copy_bytes + member->stats.stop_copy_bytes;
     digest_hex(member->digest, device->xxh3_128);
@@ -371,11 +363,6 @@ static int complete_step(struct vfm_migration *m, struct vfm_error *err)
     case CONFIG:
         ret = has_lanes(m) ? send_no_configs(m, err) : send_configs(m, err);
         break;
-    case STOP_FOR_CONFIG:
-        ret = source_move(m, want_stop, source_note_stopped, err);
-        if (ret == 0)
-            m->step = CONFIG;
-        break;
     case END_OF_STREAM:
         ret = put_end(m, err);
         break;
@@ -398,18 +385,6 @@ static int run_lanes(struct vfm_migration *m, struct vfm_error *err)
     return ret == -EAGAIN ? 0 : ret;
 }
 
-/* The devices have stopped: what else they have to tell they can while their
- * data is read. */
-static int ask_for_configs(struct vfm_migration *m, struct vfm_error *err)
-{
-    int ret;
-
-    if (has_lanes(m) || m->step >= CONFIG)
-        return 0;
-    ret = source_save_configs(m, false, err);
-    return ret < 0 && ret != -EAGAIN ? ret : 0;
-}
-
 int source_complete(struct vfm_migration *m, struct vfm_error *err)
 {
     int ret = source_listen(m, err);
@@ -417,8 +392,9 @@ int source_complete(struct vfm_migration *m, struct vfm_error *err)
 
     if (ret == 0)
         ret = run_lanes(m, err);
-    if (ret == 0)
-        ret = ask_for_configs(m, err);
+    /* The devices have stopped: what else they have to tell they can now. */
+    if (ret == 0 && !has_lanes(m) && m->step < CONFIG)
+        ret = source_ask_for_configs(m, err);
 
     do {
         step = m->step;

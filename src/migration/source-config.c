@@ -1,9 +1,9 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Source: the configurations of devices that have stopped.  A device is asked
- * for its own while its data is read; a VMM for one that it keeps, when there
- * is nothing else left.
+ * Source: the configurations of the devices.  Memory for them is there before
+ * anybody stops.  A device that has stopped is asked for its own while its data
+ * is read; a VMM for one that it keeps, when there is nothing else left.
  */
 #include <errno.h>
 
@@ -20,9 +20,9 @@ static int get_config(struct vfm_migration *m, struct member *member,
     if (member->keeper.is_set)
         return pci_keeper_save(&member->keeper, config, member->id, err);
     ret = pci_state_save(config, member->dev, err);
-    if (ret == 0 && config->record_len > 0 && peer_is(m, VFM_PEER_QEMU) &&
+    if (ret == 0 && peer_is(m, VFM_PEER_QEMU) &&
         pci_config_is_integrated(m->machine, member->id))
-        pci_config_integrate(config->record + PCI_CONFIG_SPACE_AT);
+        pci_state_integrate(config);
     return ret;
 }
 
@@ -58,9 +58,11 @@ static bool may_be_asked_again(const struct member *member)
            vfm_device_state(member->dev) == VFM_STATE_STOP_COPY;
 }
 
-/* Once one wants to be in STOP for that, nobody is asked anew: two that do
- * could keep each other waiting. */
-int source_save_configs(struct vfm_migration *m, bool kept_too,
+/* With @kept_too also who keeps some.  Once one wants to be in STOP for that,
+ * nobody is asked anew: two that do could keep each other waiting.  0 when each
+ * asked has told its own, 1 when nobody is asked any more, -EAGAIN, or an
+ * error. */
+static int save_configs(struct vfm_migration *m, bool kept_too,
                         struct vfm_error *err)
 {
     struct source *s = &m->source;
@@ -82,4 +84,25 @@ int source_save_configs(struct vfm_migration *m, bool kept_too,
             return ret;
     }
     return busy < 0 ? busy : s->config_refused;
+}
+
+int source_ask_for_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    int ret = save_configs(m, false, err);
+
+    return ret < 0 && ret != -EAGAIN ? ret : 0;
+}
+
+int source_finish_configs(struct vfm_migration *m, struct vfm_error *err)
+{
+    for (;;) {
+        int ret = m->moving ? 1 : save_configs(m, true, err);
+
+        if (ret <= 0)
+            return ret;
+        ret = source_move(m, want_stop, source_note_stopped, err);
+        if (ret < 0)
+            return ret;
+        m->source.config_refused = false;
+    }
 }

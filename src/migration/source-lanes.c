@@ -13,7 +13,6 @@
 
 #include "migration/lane.h"
 #include "migration/source.h"
-#include "util/clock.h"
 #include "util/error.h"
 
 /* What one dispatch sends before the caller's loop has its turn. */
@@ -139,7 +138,7 @@ static int send_config(struct vfm_migration *m, struct member *member,
     outbox_begin(box);
     encode_multifd_device_head(&box->head, member->section, 0,
                                member->next_packet++, true,
-                               config->record_len + CONFIG_TAGS_SIZE);
+                               config->record_len + VFIO_CONFIG_TAGS_BYTES);
     encode_vfio_config_head(&box->head);
     outbox_set_body(box, config->record, config->record_len);
     encode_vfio_end(&box->tail);
@@ -183,8 +182,8 @@ static int send_packet(struct vfm_migration *m, struct member *member,
     return send_config(m, member, lane, err);
 }
 
-/* Devices read ahead while the channels are full. */
-static void prefetch(struct vfm_migration *m)
+/* Devices that have more read ahead while the channels are full. */
+static void prefetch_unsent(struct vfm_migration *m)
 {
     enum vfm_cause cause = spend(m, VFM_CAUSE_DEVICE);
 
@@ -213,31 +212,17 @@ static int send_next(struct vfm_migration *m, struct lane *lane,
     return 0;
 }
 
-static int stop_for_config(struct vfm_migration *m, struct vfm_error *err)
-{
-    int ret = source_move(m, want_stop, source_note_stopped, err);
-
-    if (ret == 0)
-        m->source.config_refused = false;
-    return ret;
-}
-
 /* 0 whether they are here or on their way. */
-static int ask_for_configs(struct vfm_migration *m, struct vfm_error *err)
+static int get_configs(struct vfm_migration *m, struct vfm_error *err)
 {
-    bool data_is_sent = all_data_is_sent(m);
-    int ret = source_save_configs(m, data_is_sent, err);
+    int ret = all_data_is_sent(m) ? source_finish_configs(m, err)
+                                  : source_ask_for_configs(m, err);
 
-    while (ret == 1 && data_is_sent) {
-        ret = stop_for_config(m, err);
-        if (ret < 0)
-            return ret;
-        ret = source_save_configs(m, true, err);
-    }
-    return ret < 0 && ret != -EAGAIN ? ret : 0;
+    return ret == -EAGAIN ? 0 : ret;
 }
 
-/* Whether there are some that nobody has been asked for yet. */
+/* All data has gone out, and of a configuration that is missing nobody has been
+ * asked: nothing will wake us. */
 static bool has_to_ask(const struct vfm_migration *m)
 {
     bool all_are_here = true;
@@ -292,7 +277,7 @@ static int send_packets(struct vfm_migration *m, struct vfm_error *err)
         int ret;
 
         if (lane == NULL) {
-            prefetch(m);
+            prefetch_unsent(m);
             return -EAGAIN;
         }
         ret = send_next(m, lane, err);
@@ -311,7 +296,7 @@ int source_run_lanes(struct vfm_migration *m, struct vfm_error *err)
 
     if (ret < 0 && ret != -EAGAIN)
         return ret;
-    ret = ask_for_configs(m, err);
+    ret = get_configs(m, err);
     if (ret == 0)
         ret = send_packets(m, err);
     if (ret == -EAGAIN && has_to_ask(m))

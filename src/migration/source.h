@@ -64,19 +64,18 @@ int source_put_data(struct vfm_migration *m, struct member *member,
                     enum vfm_section_type type, struct vfm_error *err);
 /* Sends it; the device's buffer is free again when that returns 0. */
 int source_send_data(struct vfm_migration *m, struct vfm_error *err);
-/* source-config.c: provides for what they will take.  0 or an error. */
-int source_prepare_configs(struct vfm_migration *m, struct vfm_error *err);
-/* Asks all devices at once for their configurations, and with
- * @kept_too the VMMs that keep those of some.  0 when each asked has told its
- * own, 1 if one is to be had in STOP only and nobody is asked any more,
- * -EAGAIN, or an error. */
-int source_save_configs(struct vfm_migration *m, bool kept_too,
-                        struct vfm_error *err);
-/* Around a record of it: its tag, and the one that ends the body. */
-#define CONFIG_TAGS_SIZE 16
-
 /* Lets devices read ahead while something else is waited for. */
 void source_prefetch(struct vfm_migration *m);
+
+/* source-config.c: provides for what they will take.  0 or an error. */
+int source_prepare_configs(struct vfm_migration *m, struct vfm_error *err);
+/* Asks the devices, all at once, while their data is still read.  Returns 0,
+ * whether they have answered or will, or an error. */
+int source_ask_for_configs(struct vfm_migration *m, struct vfm_error *err);
+/* All data was read: asks who keeps a configuration beside its device, too, and
+ * has devices stop that tell theirs in STOP only.  Returns 0 when all are here,
+ * -EAGAIN, or an error. */
+int source_finish_configs(struct vfm_migration *m, struct vfm_error *err);
 
 /* Whether @member is in a PRE_COPY state. */
 static inline bool pre_copies(const struct member *member)

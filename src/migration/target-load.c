@@ -179,7 +179,7 @@ static int look_at_configs(struct vfm_migration *m)
         enum vfm_cause cause;
 
         if (member->keeper.is_set ||
-            (m->target.looked && !device_is_busy(member->dev)))
+            (m->target.configs_asked && !device_is_busy(member->dev)))
             continue;
         cause = spend_for(m, VFM_CAUSE_DEVICE, member);
         if (pci_state_prepare_apply(&member->config, member->dev, NULL) ==
@@ -187,7 +187,7 @@ static int look_at_configs(struct vfm_migration *m)
             busy = -EAGAIN;
         spend(m, cause);
     }
-    m->target.looked = true;
+    m->target.configs_asked = true;
     return busy;
 }
 

@@ -32,7 +32,7 @@ static int check(const struct vfm_blob *is, bool loads, struct vfm_error *err)
     if (!is_name(is->name))
         return error_set(err, -EINVAL, "\"%.64s\" names no blob",
                          is->name == NULL ? "" : is->name);
-    if (is->max_bytes == 0 || is->max_bytes > VFM_BLOB_MAX)
+    if (is->max_bytes == 0 || is->max_bytes > VFM_BLOB_BYTES_MAX)
         return error_set(err, -EINVAL, "%s: %u bytes at most make no blob",
                          is->name, is->max_bytes);
     if (is->min_version > is->version)

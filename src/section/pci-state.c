@@ -26,10 +26,10 @@
 #define MSIX_MASK          12 /* in an entry: the byte with the mask bit */
 
 /* Steps of both directions. */
-enum { ALLOCATE, READ, WRITE_OR_BUILD, OVER };
+enum { PROVIDE, READ, WRITE_OR_BUILD, OVER };
 
-/* What is read, in this order. */
-enum { SPACE, TABLE, PENDING, READS };
+/* What is read of a device that is saved, in this order. */
+enum { READ_SPACE, READ_TABLE, READ_PENDING, NUM_READS };
 
 static size_t table_size(const struct pci_msix *msix)
 {
@@ -64,6 +64,8 @@ static int make_accesses(struct pci_state *ps, struct vfm_device *dev,
     };
     int ret = 0;
 
+    if (ps->num_accesses == 0)
+        return 0;
     if (!device_is_busy(dev))
         ret = device_call_start(dev, &call, err);
     return ret == 0 ? device_call_finish(dev, &call, err) : ret;
@@ -71,7 +73,7 @@ static int make_accesses(struct pci_state *ps, struct vfm_device *dev,
 
 /* What is written to here is there, not only promised: it may be needed when
  * nobody runs.  (It is not zero lest the compiler promise it.) */
-static int need(uint8_t **p, size_t size, struct vfm_error *err)
+static int provide(uint8_t **p, size_t size, struct vfm_error *err)
 {
     if (*p == NULL) {
         *p = malloc(size);
@@ -92,8 +94,10 @@ static int allocate(struct pci_state *ps, const struct vfm_device *dev,
     if (size != PCI_CONFIG_SIZE && size != PCI_CONFIG_EXTENDED)
         return error_set(err, -EINVAL, "%s: a configuration space of %zu bytes",
                          dev->name, size);
-    ret = need(&ps->config, PCI_CONFIG_EXTENDED, err);
-    return ret < 0 ? ret : need(&ps->msix, PCI_MSIX_BYTES_MAX, err);
+    ret = provide(&ps->config, PCI_CONFIG_EXTENDED, err);
+    if (ret == 0)
+        ret = provide(&ps->msix, PCI_MSIX_BYTES_MAX, err);
+    return ret < 0 ? ret : provide(&ps->record, PCI_RECORD_MAX, err);
 }
 
 static void add_space(struct pci_state *ps, const struct vfm_device *dev)
@@ -115,8 +119,7 @@ static void add_table(struct pci_state *ps)
 }
 
 /* The kernel does not show the table of a device that it drives interrupts for:
- * it reads as all ones, as no table does.  Nor does it read a BAR whose device
- * decodes no memory. */
+ * it reads as all ones, as no table does. */
 static void hide_table(struct pci_state *ps)
 {
     size_t size = table_size(&ps->where);
@@ -129,11 +132,13 @@ static void hide_table(struct pci_state *ps)
         ps->msix[at] = 1;
 }
 
-/* Pending bits that were not to be had, for that reason, and nothing else. */
-static bool decodes_no_memory(const struct pci_state *ps)
+/* The kernel reads no BAR whose device decodes no memory: -EIO.  Nothing is
+ * pending then. */
+static bool pending_is_hidden(const struct pci_state *ps)
 {
-    return ps->num_accesses == READS && ps->accesses[SPACE].ret == 0 &&
-           ps->accesses[TABLE].ret == 0 && ps->accesses[PENDING].ret == -EIO &&
+    return ps->num_accesses == NUM_READS && ps->accesses[READ_SPACE].ret == 0 &&
+           ps->accesses[READ_TABLE].ret == 0 &&
+           ps->accesses[READ_PENDING].ret == -EIO &&
            (get_le16(ps->config + PCI_COMMAND) & PCI_COMMAND_MEMORY) == 0;
 }
 
@@ -148,7 +153,7 @@ static int read_all(struct pci_state *ps, struct vfm_device *dev,
         add_table(ps);
     }
     ret = make_accesses(ps, dev, DEVICE_REGION_READ, err);
-    if (ret == -EIO && decodes_no_memory(ps)) {
+    if (ret == -EIO && pending_is_hidden(ps)) {
         memset(ps->msix + table_size(msix), 0, pba_size(msix));
         ret = 0;
     }
@@ -163,7 +168,7 @@ int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
     int ret;
 
     ps->record_len = 0;
-    ret = need(&ps->record, PCI_RECORD_MAX, err);
+    ret = provide(&ps->record, PCI_RECORD_MAX, err);
     if (ret < 0)
         return ret;
     return pci_config_encode(config, ps->record, PCI_RECORD_MAX,
@@ -199,7 +204,7 @@ static int save_step(struct pci_state *ps, struct vfm_device *dev,
                      struct vfm_error *err)
 {
     switch (ps->step) {
-    case ALLOCATE:
+    case PROVIDE:
         return begin(ps, dev, err);
     case READ:
         return read_all(ps, dev, err);
@@ -226,16 +231,14 @@ static int walk(struct pci_state *ps, struct vfm_device *dev,
         ps->step++;
     }
     if (ps->step == OVER)
-        ps->step = ALLOCATE;
+        ps->step = PROVIDE;
     return 0;
 }
 
 int pci_state_prepare_save(struct pci_state *ps, struct vfm_device *dev,
                            struct vfm_error *err)
 {
-    int ret = need(&ps->record, PCI_RECORD_MAX, err);
-
-    return ret < 0 ? ret : walk(ps, dev, save_step, READ, err);
+    return walk(ps, dev, save_step, READ, err);
 }
 
 int pci_state_save(struct pci_state *ps, struct vfm_device *dev,
@@ -247,15 +250,16 @@ int pci_state_save(struct pci_state *ps, struct vfm_device *dev,
 int pci_state_set(struct pci_state *ps, const void *record, size_t len,
                   struct vfm_error *err)
 {
+    int ret;
+
     if (len > PCI_RECORD_MAX)
         return error_set(err, -E2BIG,
                          "configuration: a record of %zu bytes is too long",
                          len);
-    free(ps->record);
     ps->record_len = 0;
-    ps->record = malloc(len > 0 ? len : 1);
-    if (ps->record == NULL)
-        return error_set(err, -ENOMEM, "configuration: out of memory");
+    ret = provide(&ps->record, PCI_RECORD_MAX, err);
+    if (ret < 0)
+        return ret;
     if (len > 0)
         memcpy(ps->record, record, len);
     ps->record_len = len;
@@ -358,7 +362,7 @@ static int apply_step(struct pci_state *ps, struct vfm_device *dev,
                       struct vfm_error *err)
 {
     switch (ps->step) {
-    case ALLOCATE:
+    case PROVIDE:
         return begin(ps, dev, err);
     case READ:
         return read_space(ps, dev, err);
@@ -397,6 +401,12 @@ int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,
                     struct vfm_error *err)
 {
     return walk(ps, dev, apply_step, OVER, err);
+}
+
+void pci_state_integrate(struct pci_state *ps)
+{
+    if (ps->record_len > 0)
+        pci_config_integrate(ps->record + PCI_CONFIG_SPACE_AT);
 }
 
 void pci_state_close(struct pci_state *ps)

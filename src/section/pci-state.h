@@ -25,7 +25,6 @@
 /* The MSI-X table and every field. */
 #define PCI_ACCESSES_MAX   (1 + PCI_FIELDS_MAX)
 
-/* Of a device that is saved, or of one that is loaded. */
 struct pci_state {
     uint8_t *record;
     size_t record_len;
@@ -69,21 +68,28 @@ int pci_state_prepare_apply(struct pci_state *ps, struct vfm_device *dev,
 int pci_state_apply(struct pci_state *ps, struct vfm_device *dev,
                     struct vfm_error *err);
 
-/*
- * The three parts of that for who keeps the configuration of a device beside
- * it: makes the record of @config; takes the record apart, which must be of
- * the same kind of device as @ours, unless that is NULL (of which space,
- * space_size and msix_count count); writes the command register in the record
- * to @dev, if that has one, and returns as pci_state_save().
- */
+/* The three parts of that for who keeps the configuration of a device beside
+ * it. */
+
+/* Makes the record of @config. */
 int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
                      struct vfm_error *err);
+
+/* Takes the record apart, which must be of the same kind of device as @ours,
+ * unless that is NULL; of it, space, space_size and msix_count count. */
 int pci_state_decode(const struct pci_state *ps, const struct pci_config *ours,
                      const char *who, struct pci_config *theirs,
                      struct vfm_error *err);
+
+/* Writes the command register in the record to @dev, if that has one.  Returns
+ * as pci_state_save(). */
 int pci_state_write_command(struct pci_state *ps, struct vfm_device *dev,
                             struct vfm_error *err);
 
+/* Makes the record of an endpoint what it is in the root complex. */
+void pci_state_integrate(struct pci_state *ps);
+
+/* Frees what it holds; it may be used again. */
 void pci_state_close(struct pci_state *ps);
 
 #endif

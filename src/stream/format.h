@@ -36,6 +36,8 @@
 #define VFIO_TAG_INIT_DATA_SENT    VFIO_TAG(5)
 #define VFIO_TAG_CONFIG_LOAD_READY VFIO_TAG(6)
 #define VFIO_TAG_BYTES             8
+/* Around a configuration record: its own, and the one that ends the body. */
+#define VFIO_CONFIG_TAGS_BYTES     (2 * VFIO_TAG_BYTES)
 
 #define VFIO_SECTION_VERSION       1
 #define RAM_SECTION_VERSION        4

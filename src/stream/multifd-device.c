@@ -15,15 +15,12 @@ static const struct multifd_step step_device_data;
 static const struct multifd_step step_device_config;
 
 /* Where the fields are; the last three are the payload's head. */
-#define DEVICE_NAME       12
-#define DEVICE_INSTANCE   268
-#define DEVICE_NEXT_SIZE  272
-#define DEVICE_VERSION    276
-#define DEVICE_INDEX      280
-#define DEVICE_FLAGS      284
-
-/* Around a configuration record. */
-#define CONFIG_TAGS_BYTES (2 * VFIO_TAG_BYTES)
+#define DEVICE_NAME      12
+#define DEVICE_INSTANCE  268
+#define DEVICE_NEXT_SIZE 272
+#define DEVICE_VERSION   276
+#define DEVICE_INDEX     280
+#define DEVICE_FLAGS     284
 
 static bool is_config(const struct vfm_multifd_decoder *dec)
 {
@@ -39,12 +36,12 @@ static int check_size(struct vfm_multifd_decoder *dec, uint32_t size)
             dec, -EBADMSG, at,
             "a payload of %" PRIu32 " bytes is too short for its head", size);
     dec->size = size - DEVICE_PACKET_HEAD_BYTES;
-    if (is_config(dec) && dec->size < CONFIG_TAGS_BYTES)
+    if (is_config(dec) && dec->size < VFIO_CONFIG_TAGS_BYTES)
         return multifd_fail(dec, -EBADMSG, at,
                             "a configuration record of %" PRIu32
                             " bytes is too short for its tags",
                             dec->size);
-    if (is_config(dec) && dec->size > VFIO_CONFIG_MAX + CONFIG_TAGS_BYTES)
+    if (is_config(dec) && dec->size > VFIO_CONFIG_MAX + VFIO_CONFIG_TAGS_BYTES)
         return multifd_fail(dec, -E2BIG, at,
                             "a configuration record of %" PRIu32
                             " bytes is above the limit of %d",
@@ -170,7 +167,7 @@ static int run_device_config(struct vfm_multifd_decoder *dec,
     dec->remaining = 0;
     device_event(dec, ev, VFM_MULTIFD_DEVICE_CONFIG, dec->packet);
     ev->data = p + VFIO_TAG_BYTES;
-    ev->len = dec->size - CONFIG_TAGS_BYTES;
+    ev->len = dec->size - VFIO_CONFIG_TAGS_BYTES;
     return multifd_go(dec, &multifd_step_packet, STEP_EVENT);
 }
 

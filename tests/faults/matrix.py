@@ -168,10 +168,9 @@ HARMLESS_AT = {
                                "a warning if that may take long",
     ("epoll_ctl", "forget"): "what is watched in vain wakes too often",
     ("timerfd_settime", "set_timer"): "then it is polled",
-    ("calloc", "allocate"): "configuration that cannot be read is asked for "
-                            "once more when the device has stopped",
-    ("malloc", "send_region_read"): "the same",
-    ("malloc", "pci_state_encode"): "the same",
+    ("malloc", "make_room"): "configuration that cannot be read is asked for "
+                             "once more when the device has stopped",
+    ("malloc", "provide"): "the same",
     ("fcntl64", "make_file"): "without shared memory the state goes by messages",
     ("ftruncate64", "make_file"): "the same",
     ("memfd_create", "make_file"): "the same",

@@ -7,11 +7,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "backend/vfio-user/client.h"
-#include "util/error.h"
+
+void access_describe(const struct device_access *a, bool write, char *text,
+                     size_t size)
+{
+    snprintf(text, size, "%s region %u at 0x%" PRIx64, write ? "write" : "read",
+             a->region, a->offset);
+}
 
 static int make_access(struct client *c, bool write, struct device_access *a)
 {
@@ -45,7 +49,6 @@ int access_region(struct vfm_device *dev, bool write, uint32_t region,
 
     if (ret == 0)
         return 0;
-    snprintf(what, sizeof(what), "%s region %u at 0x%" PRIx64,
-             write ? "write" : "read", region, offset);
+    access_describe(&a, write, what, sizeof(what));
     return client_error(c, err, ret, what);
 }

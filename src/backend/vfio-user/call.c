@@ -6,7 +6,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +17,6 @@
 static void describe(const struct device_call *call, unsigned int access,
                      char *text, size_t size)
 {
-    const struct device_access *a;
-
     switch (call->op) {
     case DEVICE_SET_STATE:
         snprintf(text, size, "enter state %s", vfm_state_name(call->state));
@@ -48,10 +45,8 @@ static void describe(const struct device_call *call, unsigned int access,
     case DEVICE_REGION_READ:
     case DEVICE_REGION_WRITE:
     default:
-        a = &call->accesses[access];
-        snprintf(text, size, "%s region %u at 0x%" PRIx64,
-                 call->op == DEVICE_REGION_READ ? "read" : "write", a->region,
-                 a->offset);
+        access_describe(&call->accesses[access],
+                        call->op == DEVICE_REGION_WRITE, text, size);
         break;
     }
 }
@@ -272,6 +267,7 @@ int call_start(struct vfm_device *dev, struct device_call *call,
     int ret;
 
     assert(k->call == NULL);
+    assert(!is_access(call) || call->num_accesses > 0);
     k->call = call;
     k->req = (struct request){ .buf = k->reply, .cap = sizeof(k->reply) };
     k->done = 0;

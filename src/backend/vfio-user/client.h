@@ -374,20 +374,24 @@ int call_finish(struct vfm_device *dev, struct device_call *call,
 /* Whether a change of state is under way. */
 bool call_is_set_state(const struct client *c);
 
-/*
- * pieces.c: sends what there is room for, and goes on when some of it has been
- * answered.  The finish returns 0, -EAGAIN, or the error of the first access
- * that failed, whose number is *@failed.  pieces_end() forgets it all: nothing
- * may be under way.
- */
+/* pieces.c */
+
+/* Begins; @accesses must stay until pieces_end().  Returns 0, or the error that
+ * ended the connection. */
 int pieces_start(struct client *c, struct pieces *p, bool writes,
                  struct device_access *accesses, unsigned int num_accesses);
+/* Takes what was answered and sends on.  Returns 0 when all are made, -EAGAIN,
+ * or the error of the first that failed; *@failed is its index. */
 int pieces_finish(struct client *c, struct pieces *p, unsigned int *failed);
 /* Whose answer comes next, while any is under way. */
 const struct request *pieces_waited_for(const struct pieces *p);
+/* Frees what it holds; nothing may be under way. */
 void pieces_end(struct pieces *p);
 
 /* access.c */
+/* "read region 7 at 0x40". */
+void access_describe(const struct device_access *a, bool write, char *text,
+                     size_t size);
 int access_region(struct vfm_device *dev, bool write, uint32_t region,
                   uint64_t offset, void *buf, size_t len,
                   struct vfm_error *err);

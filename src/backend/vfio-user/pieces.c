@@ -30,7 +30,9 @@ static void fail(struct pieces *p, unsigned int access, int ret)
     if (p->accesses[access].ret == 0)
         p->accesses[access].ret = ret;
     if (p->writes) {
-        p->next = p->num_accesses;
+        for (; p->next < p->num_accesses; p->next++)
+            if (p->accesses[p->next].ret == 0)
+                p->accesses[p->next].ret = -ECANCELED;
     } else if (p->next == access) {
         p->next++;
         p->next_at = 0;
@@ -100,6 +102,10 @@ static int send_next(struct client *c, struct pieces *p)
     p->count++;
     ret = send_piece(c, p, piece);
     p->next_at += piece->size;
+    if (p->next_at == a->len) {
+        p->next++;
+        p->next_at = 0;
+    }
     return ret;
 }
 
@@ -108,12 +114,10 @@ static int send_more(struct client *c, struct pieces *p)
     int ret = 0;
 
     while (ret == 0 && p->next < p->num_accesses && p->count < PIECES_DEPTH) {
-        if (p->next_at < p->accesses[p->next].len) {
+        if (p->accesses[p->next].len > 0)
             ret = send_next(c, p);
-            continue;
-        }
-        p->next++;
-        p->next_at = 0;
+        else
+            p->next++;
     }
     return ret;
 }
@@ -168,11 +172,13 @@ int pieces_finish(struct client *c, struct pieces *p, unsigned int *failed)
 {
     int ret = 0;
 
-    while (ret == 0 && p->count > 0 && !oldest(p)->req.outstanding)
+    *failed = 0;
+    while (ret == 0 && p->count > 0 && !oldest(p)->req.outstanding) {
+        *failed = oldest(p)->access;
         ret = take_oldest(c, p);
+    }
     if (ret == 0)
         ret = send_more(c, p);
-    *failed = p->count > 0 ? oldest(p)->access : 0;
     if (ret < 0)
         return ret;
     if (p->count > 0)

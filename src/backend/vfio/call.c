@@ -105,7 +105,7 @@ static int access_regions(struct kernel_device *k,
     for (unsigned int i = 0; i < call->num_accesses; i++) {
         struct device_access *a = &call->accesses[i];
 
-        a->ret = ret < 0 && write ? ret
+        a->ret = ret < 0 && write ? -ECANCELED
                                   : kernel_access(k, write, a->region,
                                                   a->offset, a->buf, a->len);
         if (ret == 0)
@@ -147,8 +147,6 @@ static const char *what_of(const struct device_call *call)
         [DEVICE_RESET] = "reset",
         [DEVICE_DATA_SIZE] = "tell the size of its state",
         [DEVICE_PRECOPY_INFO] = "tell what is left to pre-copy",
-        [DEVICE_REGION_READ] = "read a region",
-        [DEVICE_REGION_WRITE] = "write a region",
         [DEVICE_LOG_START] = "start logging",
         [DEVICE_LOG_STOP] = "stop logging",
         [DEVICE_LOG_REPORT] = "report what it wrote",
@@ -166,11 +164,28 @@ static int translate(int ret)
     return ret == -EAGAIN ? -EBUSY : ret;
 }
 
+/* Of accesses to regions, the first that failed. */
+static int describe_access(const struct kernel_device *k,
+                           const struct device_call *call, int ret,
+                           struct vfm_error *err)
+{
+    const struct device_access *a = call->accesses;
+
+    while (a->ret == 0)
+        a++;
+    return error_set(err, ret, "%s: cannot %s region %u at 0x%llx: %s",
+                     k->dev->name,
+                     call->op == DEVICE_REGION_WRITE ? "write" : "read",
+                     a->region, (unsigned long long)a->offset, strerror(-ret));
+}
+
 static int describe(const struct kernel_device *k,
                     const struct device_call *call, int ret,
                     struct vfm_error *err)
 {
     ret = translate(ret);
+    if (call->op == DEVICE_REGION_READ || call->op == DEVICE_REGION_WRITE)
+        return describe_access(k, call, ret, err);
     if (call->op == DEVICE_SET_STATE)
         return error_set(err, ret, "%s: cannot go to %s: %s", k->dev->name,
                          vfm_state_name(call->state), strerror(-ret));

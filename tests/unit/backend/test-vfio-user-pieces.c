@@ -12,11 +12,12 @@
 
 #include <cmocka.h>
 
+#include "backend/vfio-user/client.h"
 #include "device/device.h"
 #include "fake-server.h"
 
 #define CONFIG 7
-#define COUNT  6
+#define COUNT  (PIECES_DEPTH + 2)
 
 static struct fake_server f;
 static struct vfm_device *dev;
@@ -94,16 +95,16 @@ static void as_many_are_asked_for_at_once_as_may_be_under_way(void **state)
     assert_int_equal(device_call_start(dev, &call, NULL), 0);
     f.silent = true;
     fake_serve(&f);
-    assert_int_equal(f.asked[VFU_REGION_READ], 4);
+    assert_int_equal(f.asked[VFU_REGION_READ], PIECES_DEPTH);
     assert_int_equal(device_call_finish(dev, &call, &err), -EAGAIN);
     fake_serve(&f);
-    assert_int_equal(f.asked[VFU_REGION_READ], 4);
+    assert_int_equal(f.asked[VFU_REGION_READ], PIECES_DEPTH);
     assert_int_equal(finish(&call), -ETIMEDOUT);
     assert_string_equal(err.message, "fake: cannot read region 7 at 0x0: no "
                                      "answer to REGION_READ within 5000 ms");
 }
 
-static void each_gets_what_is_there(void **state)
+static void every_read_fills_its_own_buffer(void **state)
 {
     (void)state;
     assert_int_equal(make(DEVICE_REGION_READ), 0);
@@ -140,6 +141,23 @@ static void a_read_that_is_refused_leaves_the_others(void **state)
             expect(i, true);
 }
 
+static void answer_too_little(struct fake_server *server,
+                              const struct fake_message *m)
+{
+    static const uint8_t reply[16 + 3];
+
+    fake_reply(server, m, reply, sizeof(reply));
+}
+
+static void an_answer_that_is_too_short_ends_the_connection(void **state)
+{
+    (void)state;
+    f.on[VFU_REGION_READ] = answer_too_little;
+    assert_int_equal(make(DEVICE_REGION_READ), -EPROTO);
+    assert_string_equal(err.message, "fake: cannot read region 7 at 0x0: "
+                                     "REGION_READ of 64 answered by 19");
+}
+
 /* What is not yet under way stays undone. */
 static void after_a_write_that_is_refused_no_more_are_sent(void **state)
 {
@@ -148,10 +166,13 @@ static void after_a_write_that_is_refused_no_more_are_sent(void **state)
     assert_int_equal(make(DEVICE_REGION_WRITE), -EACCES);
     assert_string_equal(err.message, "fake: cannot write region 7 at 0x0: "
                                      "Permission denied");
-    assert_int_equal(f.asked[VFU_REGION_WRITE], 4);
+    assert_int_equal(f.asked[VFU_REGION_WRITE], PIECES_DEPTH);
     assert_int_not_equal(f.config[0], 0xee);
     assert_int_equal(f.config[300], 0xee);
     assert_int_not_equal(f.config[400], 0xee);
+    assert_int_equal(accesses[0].ret, -EACCES);
+    assert_int_equal(accesses[3].ret, 0);
+    assert_int_equal(accesses[4].ret, -ECANCELED);
 }
 
 static void writes_are_made_in_order(void **state)
@@ -180,16 +201,12 @@ static void a_piece_that_is_refused_is_the_end_of_its_access(void **state)
     assert_int_equal(make(DEVICE_REGION_READ), -EACCES);
     assert_int_equal(accesses[0].ret, -EACCES);
     assert_int_equal(accesses[COUNT - 1].ret, -EACCES);
-    assert_int_equal(f.asked[VFU_REGION_READ], 4 + COUNT - 1);
+    assert_int_equal(f.asked[VFU_REGION_READ], PIECES_DEPTH + COUNT - 1);
 }
 
-static void nothing_is_made_of_nothing(void **state)
+static void a_call_without_bytes_asks_the_server_nothing(void **state)
 {
-    struct device_call none = { .op = DEVICE_REGION_WRITE };
-
     (void)state;
-    assert_int_equal(device_call_start(dev, &none, NULL), 0);
-    assert_int_equal(finish(&none), 0);
     for (unsigned int i = 0; i < COUNT; i++)
         accesses[i].len = 0;
     assert_int_equal(make(DEVICE_REGION_READ), 0);
@@ -197,7 +214,7 @@ static void nothing_is_made_of_nothing(void **state)
 }
 
 /* A server answers in order: what the reads before them take is not theirs. */
-static void behind_data_they_have_as_long_as_data(void **state)
+static void accesses_behind_data_get_the_deadline_of_data(void **state)
 {
     struct device_call call = call_of(DEVICE_REGION_READ);
     const void *data;
@@ -218,13 +235,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(as_many_are_asked_for_at_once_as_may_be_under_way),
-        TEST(each_gets_what_is_there),
+        TEST(every_read_fills_its_own_buffer),
         TEST(a_read_that_is_refused_leaves_the_others),
+        TEST(an_answer_that_is_too_short_ends_the_connection),
         TEST(after_a_write_that_is_refused_no_more_are_sent),
         TEST(writes_are_made_in_order),
         TEST(a_piece_that_is_refused_is_the_end_of_its_access),
-        TEST(nothing_is_made_of_nothing),
-        TEST(behind_data_they_have_as_long_as_data),
+        TEST(a_call_without_bytes_asks_the_server_nothing),
+        TEST(accesses_behind_data_get_the_deadline_of_data),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

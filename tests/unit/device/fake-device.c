@@ -182,12 +182,15 @@ static int access_regions(struct fake_device *f, const struct device_call *call)
     bool write = call->op == DEVICE_REGION_WRITE;
     int ret = 0;
 
-    for (unsigned int i = 0; i < call->num_accesses && !(write && ret < 0);
-         i++) {
+    for (unsigned int i = 0; i < call->num_accesses; i++) {
         struct device_access *a = &call->accesses[i];
-        const struct fake_fault *fault =
-            fake_fault_now(f, (enum fake_op)call->op);
+        const struct fake_fault *fault;
 
+        if (write && ret < 0) {
+            a->ret = -ECANCELED;
+            continue;
+        }
+        fault = fake_fault_now(f, (enum fake_op)call->op);
         a->ret = fault != NULL && fault->error != 0
                      ? fault->error
                      : access_region(f, write, a);

@@ -235,7 +235,7 @@ static void what_is_no_blob_is_not_taken(void **state)
         { { .name = "a/b", .max_bytes = 1, .save = save }, -EINVAL },
         { { .name = "a b", .max_bytes = 1, .save = save }, -EINVAL },
         { { .name = "cpu2", .max_bytes = 0, .save = save }, -EINVAL },
-        { { .name = "cpu2", .max_bytes = VFM_BLOB_MAX + 1, .save = save },
+        { { .name = "cpu2", .max_bytes = VFM_BLOB_BYTES_MAX + 1, .save = save },
           -EINVAL },
         { { .name = "cpu2", .max_bytes = 1, .load = load }, -EINVAL },
         { { .name = "cpu2", .max_bytes = 1, .save = save, .min_version = 1 },

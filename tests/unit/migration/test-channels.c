@@ -224,6 +224,24 @@ static void devices_that_take_their_time_arrive(void **state)
     end();
 }
 
+/* In STOP_COPY they refuse, one after the other. */
+static void devices_that_tell_their_configuration_in_stop_arrive(void **state)
+{
+    struct pair_setup setup = three;
+
+    (void)state;
+    setup.delay = 3;
+    for (unsigned int who = 1; who < 8; who++) {
+        begin(&setup);
+        p.source.options.parallel = who % 3;
+        for (unsigned int i = 0; i < 3; i++)
+            if ((who & 1U << i) != 0)
+                fake_fail(&p.source.devices[i], FAKE_REGION_READ, 0, -EINVAL);
+        pair_succeeds(&p);
+        end();
+    }
+}
+
 static void channels_are_compressed(void **state)
 {
     (void)state;
@@ -645,6 +663,8 @@ int main(void)
         cmocka_unit_test_setup(the_state_goes_over_the_other_channels, reset),
         cmocka_unit_test_setup(a_tight_memory_limit_is_enough, reset),
         cmocka_unit_test_setup(devices_that_take_their_time_arrive, reset),
+        cmocka_unit_test_setup(
+            devices_that_tell_their_configuration_in_stop_arrive, reset),
         cmocka_unit_test_setup(channels_are_compressed, reset),
         cmocka_unit_test_setup(compression_without_channels_changes_nothing,
                                reset),

@@ -195,7 +195,7 @@ static void what_makes_no_blob_is_refused(void **state)
     bad = good;
     bad.max_bytes = 0;
     refuse(&bad, true);
-    bad.max_bytes = VFM_BLOB_MAX + 1;
+    bad.max_bytes = VFM_BLOB_BYTES_MAX + 1;
     refuse(&bad, true);
     bad = good;
     bad.min_version = 4;
