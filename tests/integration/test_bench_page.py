@@ -68,7 +68,10 @@ def test_every_sample_is_in_the_file(tmp_path):
 
 
 def test_errors_of_predictions_are_summed_up(tmp_path):
-    page(tmp_path, case("p", [-30, 4, 6], unit="%", group="prediction"))
+    page(tmp_path, case("p", [-30, 4, 6], unit="%", group="prediction"),
+         case("q", [-12], unit="%", group="prediction"))
     text = (tmp_path / "performance.md").read_text()
-    assert "Over all 3 moves" in text and "is 6 % (target" in text
-    assert "at most 30 % under" in text and "1 of them were more" in text
+    assert "Over the 2 cases" in text and "error is 8 % (target" in text
+    assert "at most 12 % under" in text
+    assert "Of all 4 moves in them 1 were more than 20 % under" in text
+    assert "by 30 % the worst" in text
