@@ -16,7 +16,8 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* Rows of the trace; those of devices follow, some for each. */
+/* Rows of the trace; those of devices follow, some for each, and those of
+ * several channels. */
 enum { ROW_STAGES = 1, ROW_DOWNTIME, ROW_WAITS, ROW_DEVICES };
 enum { DEVICE_STATES, DEVICE_ARCS, DEVICE_DATA, DEVICE_ROWS };
 
@@ -174,6 +175,11 @@ static int row_of(const struct trace *trace, const char *id)
     return ROW_DEVICES + DEVICE_ROWS * (int)i;
 }
 
+static int channel_row(const struct trace *trace, uint32_t channel)
+{
+    return row_of(trace, "") + (int)channel;
+}
+
 static void add_events(struct trace *trace)
 {
     const struct timeline *t = trace->timeline;
@@ -224,8 +230,11 @@ static struct json_tree *span_args(const struct vfm_span *span)
     json_add_string(args, "stage", vfm_stage_name(span->stage));
     if (span->device != NULL)
         json_add_string(args, "device", span->device);
-    if (span->kind == VFM_SPAN_STAGE || span->kind == VFM_SPAN_DATA)
+    if (span->kind == VFM_SPAN_STAGE || span->kind == VFM_SPAN_DATA ||
+        span->kind == VFM_SPAN_CHANNEL)
         json_add_number(args, "bytes", span->bytes);
+    if (span->kind == VFM_SPAN_CHANNEL)
+        add_time(args, "blocked_us", (int64_t)span->blocked_ns);
     return args;
 }
 
@@ -241,6 +250,7 @@ static void span_name(const struct vfm_span *span, char name[64])
         break;
     case VFM_SPAN_STAGE:
     case VFM_SPAN_DATA:
+    case VFM_SPAN_CHANNEL:
     default:
         snprintf(name, 64, "%s", vfm_stage_name(span->stage));
         break;
@@ -256,6 +266,8 @@ static int span_row(const struct trace *trace, const struct vfm_span *span)
         return row_of(trace, span->device) + DEVICE_DATA;
     case VFM_SPAN_WAIT:
         return ROW_WAITS;
+    case VFM_SPAN_CHANNEL:
+        return channel_row(trace, span->channel);
     case VFM_SPAN_STAGE:
     default:
         return ROW_STAGES;
@@ -305,6 +317,22 @@ static void name_device_rows(struct trace *trace, int row, const char *id)
     }
 }
 
+/* Those that anything is shown of. */
+static void name_channel_rows(struct trace *trace)
+{
+    struct vfm_span span = { .size = sizeof(span) };
+    char name[32];
+
+    for (unsigned int i = 0; vfm_migration_get_span(trace->m, i, &span) == 0;
+         i++) {
+        if (span.kind != VFM_SPAN_CHANNEL ||
+            span.there != (trace->pid == THERE))
+            continue;
+        snprintf(name, sizeof(name), "channel %" PRIu32, span.channel);
+        name_row(trace, "thread_name", channel_row(trace, span.channel), name);
+    }
+}
+
 /* Of the process whose events are added. */
 static void name_rows(struct trace *trace, const char *process)
 {
@@ -319,6 +347,7 @@ static void name_rows(struct trace *trace, const char *process)
          vfm_migration_get_device_stats(trace->m, (unsigned int)i, &stats) == 0;
          i++)
         name_device_rows(trace, ROW_DEVICES + DEVICE_ROWS * i, stats.id);
+    name_channel_rows(trace);
 }
 
 static void name_processes(struct trace *trace, const char *who, bool there)

@@ -158,6 +158,8 @@ enum vfm_span_kind {
                      * the last; bytes of it */
     VFM_SPAN_WAIT,  /* nothing was done, because of cause; for a device, if it
                      * was one.  While the VM is stopped, and of some length. */
+    VFM_SPAN_CHANNEL, /* one of several channels, from the first packet on it to
+                       * the last; bytes on it, and how long it was blocked */
 };
 
 /* Returns a static string such as "stage", or "?". */
@@ -178,6 +180,8 @@ struct vfm_span {
     int64_t began_ns;
     int64_t ended_ns;
     uint64_t bytes;
+    uint32_t channel;    /* its number, from 0 */
+    uint64_t blocked_ns; /* source: it took no more; target: nothing came */
 };
 
 /* Span @index, at any moment.  The first 2,048 are kept, more are not.

@@ -45,6 +45,10 @@ static void probe(const struct vfm_migration *m, const struct span *s)
     case VFM_SPAN_DATA:
         PROBE_DATA(who, device, stage, s->began_at, ns, s->bytes);
         break;
+    case VFM_SPAN_CHANNEL:
+        PROBE_CHANNEL(who, s->channel, s->began_at, ns, s->bytes,
+                      s->blocked_ns);
+        break;
     case VFM_SPAN_WAIT:
     default:
         PROBE_WAIT(who, vfm_cause_name(s->cause), device, s->began_at, ns);
@@ -158,6 +162,27 @@ void note_data(struct vfm_migration *m, struct member *member, const void *data,
     span->bytes += n;
 }
 
+/* They carry something in the stage that ends only. */
+static void note_channels(struct vfm_migration *m)
+{
+    for (unsigned int i = 0; i < m->lanes.count; i++) {
+        const struct lane *lane = m->lanes.lanes[i];
+
+        if (lane == NULL || lane->began_at == 0)
+            continue;
+        keep(m, &(struct span){
+                    .kind = VFM_SPAN_CHANNEL,
+                    .stage = m->stage,
+                    .device = SPAN_NO_ONE,
+                    .channel = lane->number,
+                    .began_at = lane->began_at,
+                    .ended_at = lane->ended_at,
+                    .bytes = lane_bytes(lane),
+                    .blocked_ns = lane->blocked_ns,
+                });
+    }
+}
+
 void note_stage(struct vfm_migration *m)
 {
     uint64_t bytes = is_source(m) ? vfm_channel_bytes_sent(m->channel)
@@ -171,6 +196,8 @@ void note_stage(struct vfm_migration *m)
         if (data != NULL && data->stage == m->stage)
             probe(m, data);
     }
+    if (m->stage == VFM_STAGE_COMPLETE)
+        note_channels(m);
     keep(m, &(struct span){
                 .kind = VFM_SPAN_STAGE,
                 .stage = m->stage,

@@ -173,6 +173,8 @@ int vfm_migration_get_span(const struct vfm_migration *m, unsigned int index,
         .began_ns = kept->began_at,
         .ended_ns = kept->ended_at,
         .bytes = kept->bytes,
+        .channel = kept->channel,
+        .blocked_ns = kept->blocked_ns,
     };
     return answer_copy(span, SPAN_SIZE_MIN, &ours, sizeof(ours));
 }

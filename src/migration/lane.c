@@ -12,6 +12,7 @@
 #include "migration/lane.h"
 #include "migration/migration.h"
 #include "stream/format.h"
+#include "util/clock.h"
 #include "util/error.h"
 
 /* An index may be so far ahead of the lowest that has not come.  More packets
@@ -44,9 +45,10 @@ int lanes_init(struct vfm_migration *m, struct vfm_error *err)
     return 0;
 }
 
-static uint64_t count_bytes(const struct vfm_channel *ch)
+uint64_t lane_bytes(const struct lane *lane)
 {
-    return vfm_channel_bytes_sent(ch) + vfm_channel_bytes_received(ch);
+    return vfm_channel_bytes_sent(lane->channel) +
+           vfm_channel_bytes_received(lane->channel);
 }
 
 static void lane_free(struct lane *lane)
@@ -174,18 +176,44 @@ int lane_pack(struct lane *lane, struct vfm_error *err)
     return 0;
 }
 
+/* Bytes went or came; not those by which it joined. */
+static void note_moved(const struct vfm_migration *m, struct lane *lane,
+                       int64_t now)
+{
+    if (m->stage <= VFM_STAGE_SETUP)
+        return;
+    if (lane->began_at == 0)
+        lane->began_at = now;
+    if (lane->blocked_at != 0)
+        lane->blocked_ns += (uint64_t)(now - lane->blocked_at);
+    lane->blocked_at = 0;
+    lane->ended_at = now;
+}
+
+/* More could have. */
+static void note_blocked(struct lane *lane)
+{
+    if (lane->began_at != 0 && lane->blocked_at == 0)
+        lane->blocked_at = clock_now();
+}
+
 int lane_flush(struct vfm_migration *m, struct lane *lane,
                struct vfm_error *err)
 {
     enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);
-    size_t before = lane->outbox.sent;
+    uint64_t before = vfm_channel_bytes_sent(lane->channel);
     int ret = outbox_send(&lane->outbox, lane->channel, err);
+    bool moved = vfm_channel_bytes_sent(lane->channel) != before;
 
     spend(m, cause);
-    if (lane->outbox.sent != before || ret == 0)
+    if (moved || ret == 0)
         m->lanes_taken_at = clock_now();
-    if (ret == -EAGAIN)
+    if (moved)
+        note_moved(m, lane, m->lanes_taken_at);
+    if (ret == -EAGAIN) {
+        note_blocked(lane);
         m->wishes.lanes_send |= UINT32_C(1) << lane->number;
+    }
     return ret == 0 || ret == -EAGAIN ? ret : lane_failed(m, lane, ret, err);
 }
 
@@ -223,10 +251,13 @@ int lane_fill(struct vfm_migration *m, struct lane *lane, struct vfm_error *err)
     spend(m, cause);
     if (n > 0) {
         m->heard_at = clock_now();
+        note_moved(m, lane, m->heard_at);
         return 0;
     }
-    if (n == -EAGAIN)
+    if (n == -EAGAIN) {
+        note_blocked(lane);
         m->wishes.lanes_recv |= UINT32_C(1) << lane->number;
+    }
     if (n == 0) {
         error_set(err, -ECONNRESET, "%s: the source hung up before its end",
                   vfm_channel_name(lane->channel));
@@ -243,10 +274,14 @@ int lane_land(struct vfm_migration *m, struct lane *lane, struct vfm_error *err)
         landing_fill(&lane->landing, &lane->inbox, lane->channel, &came, err);
 
     spend(m, cause);
-    if (came)
+    if (came) {
         m->heard_at = clock_now();
-    if (ret == -EAGAIN)
+        note_moved(m, lane, m->heard_at);
+    }
+    if (ret == -EAGAIN) {
+        note_blocked(lane);
         m->wishes.lanes_recv |= UINT32_C(1) << lane->number;
+    }
     return ret >= 0 || ret == -EAGAIN ? ret : lane_failed(m, lane, ret, err);
 }
 
@@ -300,7 +335,7 @@ uint64_t lanes_bytes(const struct vfm_migration *m)
 
     for (unsigned int i = 0; i < VFM_CHANNELS_MAX; i++)
         if (m->lanes.lanes[i] != NULL)
-            bytes += count_bytes(m->lanes.lanes[i]->channel);
+            bytes += lane_bytes(m->lanes.lanes[i]);
     return bytes;
 }
 

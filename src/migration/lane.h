@@ -58,6 +58,13 @@ struct lane {
     unsigned int number;
     bool over; /* the barrier at its end was sent; came */
 
+    /* Since the setup: the first byte, the last, and when there was no room,
+     * or nothing came. */
+    int64_t began_at;
+    int64_t ended_at;
+    int64_t blocked_at; /* 0: it is not */
+    uint64_t blocked_ns;
+
     /* Source. */
     struct outbox outbox;
     uint8_t *rest; /* what the channel did not take at once */
@@ -121,7 +128,8 @@ int lane_land(struct vfm_migration *m, struct lane *lane,
               struct vfm_error *err);
 /* Fails if one was lost that has nothing to say. */
 int lanes_watch(struct vfm_migration *m, struct vfm_error *err);
-/* Bytes that passed over all of them. */
+/* Bytes that passed over one, and over all of them. */
+uint64_t lane_bytes(const struct lane *lane);
 uint64_t lanes_bytes(const struct vfm_migration *m);
 
 /* As text, and back: false if it is none. */

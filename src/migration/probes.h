@@ -24,11 +24,14 @@
     DTRACE_PROBE6(vfmig, data, side, device, stage, began, ns, bytes)
 #define PROBE_WAIT(side, cause, device, began, ns) \
     DTRACE_PROBE5(vfmig, wait, side, cause, device, began, ns)
+#define PROBE_CHANNEL(side, number, began, ns, bytes, blocked) \
+    DTRACE_PROBE6(vfmig, channel, side, number, began, ns, bytes, blocked)
 #else
-#define PROBE_STAGE(side, ...) ((void)(side))
-#define PROBE_ARC(side, ...)   ((void)(side))
-#define PROBE_DATA(side, ...)  ((void)(side))
-#define PROBE_WAIT(side, ...)  ((void)(side))
+#define PROBE_STAGE(side, ...)   ((void)(side))
+#define PROBE_ARC(side, ...)     ((void)(side))
+#define PROBE_DATA(side, ...)    ((void)(side))
+#define PROBE_WAIT(side, ...)    ((void)(side))
+#define PROBE_CHANNEL(side, ...) ((void)(side))
 #endif
 
 #endif

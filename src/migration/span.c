@@ -11,10 +11,9 @@
 #include "util/bytes.h"
 
 static const char *const names[] = {
-    [VFM_SPAN_STAGE] = "stage",
-    [VFM_SPAN_ARC] = "arc",
-    [VFM_SPAN_DATA] = "data",
-    [VFM_SPAN_WAIT] = "wait",
+    [VFM_SPAN_STAGE] = "stage",     [VFM_SPAN_ARC] = "arc",
+    [VFM_SPAN_DATA] = "data",       [VFM_SPAN_WAIT] = "wait",
+    [VFM_SPAN_CHANNEL] = "channel",
 };
 #define KINDS    (sizeof(names) / sizeof(names[0]))
 
@@ -22,9 +21,10 @@ static const char *const names[] = {
  * overflow. */
 #define TIME_MAX (INT64_MAX / 4)
 
-/* A span on the wire: each of these a byte, two of zeroes, then three numbers
- * of 64 bits. */
-enum { KIND, STAGE, CAUSE, DEVICE, FROM, TO, BEGAN = 8, ENDED = 16, SIZE = 24 };
+/* A span on the wire: each of these a byte, one of zero, then four numbers of
+ * 64 bits. */
+enum { KIND, STAGE, CAUSE, DEVICE, FROM, TO, CHANNEL, ZERO };
+enum { BEGAN = 8, ENDED = 16, SIZE = 24, BLOCKED = 32 };
 
 #define NO_DEVICE  0xff
 #define NUM_STATES (VFM_STATE_PRE_COPY_P2P + 1)
@@ -50,10 +50,12 @@ void span_put(const struct span *span, int device, uint8_t to[SPAN_BYTES])
     to[DEVICE] = device == SPAN_NO_ONE ? NO_DEVICE : (uint8_t)device;
     to[FROM] = (uint8_t)span->from;
     to[TO] = (uint8_t)span->to;
-    put_be16(to + TO + 1, 0);
+    to[CHANNEL] = (uint8_t)span->channel;
+    to[ZERO] = 0;
     put_be64(to + BEGAN, (uint64_t)span->began_at);
     put_be64(to + ENDED, (uint64_t)span->ended_at);
     put_be64(to + SIZE, span->bytes);
+    put_be64(to + BLOCKED, span->blocked_ns);
 }
 
 static bool is_time(int64_t at)
@@ -69,7 +71,8 @@ static bool is_possible(const uint8_t from[SPAN_BYTES], unsigned int devices)
     return from[KIND] < KINDS && from[STAGE] < VFM_STAGE_DONE &&
            from[CAUSE] < CAUSES &&
            (from[DEVICE] < devices || from[DEVICE] == NO_DEVICE) &&
-           from[FROM] < NUM_STATES && from[TO] < NUM_STATES && is_time(began) &&
+           from[FROM] < NUM_STATES && from[TO] < NUM_STATES &&
+           from[CHANNEL] < VFM_CHANNELS_MAX && is_time(began) &&
            is_time(ended) && began <= ended;
 }
 
@@ -89,6 +92,8 @@ bool span_get(struct span *span, const uint8_t from[SPAN_BYTES],
         .began_at = (int64_t)get_be64(from + BEGAN) - offset_ns,
         .ended_at = (int64_t)get_be64(from + ENDED) - offset_ns,
         .bytes = get_be64(from + SIZE),
+        .channel = from[CHANNEL],
+        .blocked_ns = get_be64(from + BLOCKED),
     };
     return true;
 }

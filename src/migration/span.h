@@ -17,7 +17,7 @@
 #define SPANS_MAX   2048
 
 /* A span as it travels. */
-#define SPAN_BYTES  32
+#define SPAN_BYTES  40
 
 #define SPAN_NO_ONE (-1)
 
@@ -32,6 +32,8 @@ struct span {
     int64_t began_at;
     int64_t ended_at;
     uint64_t bytes;
+    unsigned int channel;
+    uint64_t blocked_ns;
 };
 
 struct spans {

@@ -165,6 +165,29 @@ def test_the_source_shows_both_sides_on_one_clock(tmp_path):
     assert arc["ts"] > find(here["stages"], "yours")["ts"] - error_us
 
 
+def test_each_channel_has_a_row_at_both_sides(tmp_path):
+    sent, _ = move(tmp_path, *STOP_COPY, size="100M", channels=2,
+                   send=("--max-bandwidth", "400M"))
+    stopped = find(spans(tmp_path / "here.json")["stages"], "stop")
+    for pid in HERE, THERE:
+        rows = spans(tmp_path / "here.json", pid)
+        stage = find(rows["stages"], "complete")
+        error_us = 1 + json.loads((tmp_path / "here.json").read_text())[
+            "otherData"]["clock_error_ns"] / 1000
+        carried = 0
+        for channel in "channel 0", "channel 1":
+            span, = rows[channel]
+            assert span["cat"] == "channel"
+            assert stopped["ts"] - error_us < span["ts"]
+            assert end(span) < end(stage) + error_us
+            assert 0 <= span["args"]["blocked_us"] <= span["dur"]
+            carried += span["args"]["bytes"]
+        assert carried > 100 << 20
+        assert "channel 2" not in rows
+    assert spans(tmp_path / "here.json")["channel 0"][0]["args"][
+        "blocked_us"] > 0
+
+
 def test_the_clocks_are_compared_to_less_than_a_round_trip(tmp_path):
     """The two are one here: what the target says of itself is what the source
     shows of it."""

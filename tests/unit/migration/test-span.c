@@ -28,6 +28,8 @@ static const struct span arc = {
     .began_at = 5000,
     .ended_at = 7000,
     .bytes = 42,
+    .channel = 3,
+    .blocked_ns = UINT64_C(1) << 40,
 };
 
 static void a_span_arrives_as_it_left_on_our_clock(void **state)
@@ -48,6 +50,8 @@ static void a_span_arrives_as_it_left_on_our_clock(void **state)
     assert_int_equal(got.began_at, 4000);
     assert_int_equal(got.ended_at, 6000);
     assert_int_equal(got.bytes, 42);
+    assert_int_equal(got.channel, 3);
+    assert_int_equal(got.blocked_ns, arc.blocked_ns);
 }
 
 static void a_span_may_be_of_no_device(void **state)
@@ -67,12 +71,13 @@ static void what_cannot_be_is_not_taken(void **state)
         size_t at;
         uint8_t value;
     } lies[] = {
-        { 0, 4 },              /* kind */
+        { 0, 5 },              /* kind */
         { 1, VFM_STAGE_DONE }, /* stage */
         { 2, 200 },            /* cause */
         { 3, 3 },              /* device */
         { 4, 8 },              /* from */
         { 5, 8 },              /* to */
+        { 6, VFM_CHANNELS_MAX },
         { 8, 0x80 },           /* began before the clock did */
         { 8, 0x7f },           /* and in a few hundred years */
         { 16, 0x80 },          /* ended */
@@ -153,6 +158,7 @@ static void every_kind_has_a_name(void **state)
     assert_string_equal(vfm_span_kind_name(VFM_SPAN_ARC), "arc");
     assert_string_equal(vfm_span_kind_name(VFM_SPAN_DATA), "data");
     assert_string_equal(vfm_span_kind_name(VFM_SPAN_WAIT), "wait");
+    assert_string_equal(vfm_span_kind_name(VFM_SPAN_CHANNEL), "channel");
     assert_string_equal(vfm_span_kind_name((enum vfm_span_kind)99), "?");
 }
 
