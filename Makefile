@@ -95,7 +95,7 @@ check: packages-check
 	ninja -C $(BUILD) -j $(JOBS)
 	$(call test,$(BUILD))
 
-# FULL=1: every row of the integration tests, not every third.
+# FULL=1: every row of the integration tests, not every fourth.
 sanitize: export VFMIG_FULL = $(FULL)
 sanitize: packages-check
 	$(call setup,$(BUILD)-sanitize,gcc,$(SANITIZE))
