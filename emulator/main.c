@@ -122,6 +122,7 @@ int main(int argc, char *argv[])
 
     if (options_parse(&options, argc, (const char *const *)argv, &err) < 0) {
         complain(&err);
+        fputs("vfmig-device: see 'vfmig-device --help'\n", stderr);
         return EXIT_USAGE;
     }
     if (print_instead(&options))

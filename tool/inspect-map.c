@@ -35,6 +35,7 @@ struct map_section {
 
 struct map {
     struct map_section section;
+    bool is_headed;
     uint64_t empty; /* parts with nothing in them, not printed yet */
     uint64_t empty_offset;
     uint64_t empty_bytes;
@@ -42,11 +43,7 @@ struct map {
 
 struct map *map_new(void)
 {
-    struct map *map = calloc(1, sizeof(*map));
-
-    if (map != NULL)
-        printf("%12s %10s  %s\n", "offset", "bytes", "what");
-    return map;
+    return calloc(1, sizeof(struct map));
 }
 
 static void print_place(uint64_t offset, uint64_t bytes)
@@ -261,6 +258,10 @@ static void take_inside(struct map_section *s,
 
 void map_take(struct map *map, const struct vfm_stream_event *ev)
 {
+    /* What is no stream has no first line, and nothing above it. */
+    if (!map->is_headed)
+        printf("%12s %10s  %s\n", "offset", "bytes", "what");
+    map->is_headed = true;
     if (ev->section.type == 0)
         take_outside(map, ev);
     else if (ev->type == VFM_STREAM_SECTION_END)

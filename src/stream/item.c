@@ -32,8 +32,9 @@ static int run_header(struct vfm_decoder *dec, struct vfm_stream_event *ev)
         return ret;
     if (get_be32(p) != STREAM_MAGIC)
         return decoder_fail(dec, -EBADMSG, 0,
-                            "no migration stream: the magic is 0x%08" PRIx32,
-                            get_be32(p));
+                            "no migration stream: the magic is 0x%08" PRIx32
+                            ", not 0x%08x (QEVM)",
+                            get_be32(p), (unsigned int)STREAM_MAGIC);
     if (get_be32(p + 4) == STREAM_VERSION_OBSOLETE)
         return decoder_fail(dec, -EOPNOTSUPP, 4,
                             "streams of version 2 are obsolete");

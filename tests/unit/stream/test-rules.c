@@ -32,7 +32,8 @@ static void another_magic_is_no_stream(void **state)
     make_text(&m, "QEVN");
     make_32(&m, 3);
     refused(&m, -EBADMSG,
-            "offset 0: no migration stream: the magic is 0x5145564e");
+            "offset 0: no migration stream: the magic is 0x5145564e, not "
+            "0x5145564d (QEVM)");
 }
 
 static void another_version_of_the_stream_is_refused(void **state)
