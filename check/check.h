@@ -112,6 +112,11 @@ __attribute__((format(printf, 2, 3))) int check_found(struct run *r,
                                                       const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) int check_skip(struct run *r,
                                                      const char *fmt, ...);
+/* A step on the way fails: that is a failure in a quirk's check too. */
+__attribute__((format(printf, 2, 3))) int check_break(struct run *r,
+                                                      const char *fmt, ...);
+/* The device is lost with this check: it has failed, whatever was told. */
+void check_lose(struct run *r, const char *why);
 /* Adds a figure to the result; those too many are dropped. */
 void check_add_figure(struct run *r, const char *name, uint64_t ns);
 

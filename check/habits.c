@@ -7,7 +7,10 @@
 
 #include "check/habits.h"
 
-#define UNKNOWN 0xfff0u
+#define UNKNOWN       0xfff0u
+
+/* What it says of every device.  Either mark alone is many a server's. */
+#define ITS_MIGRATION (UAPI_MIGRATION_STOP_COPY | UAPI_MIGRATION_PRE_COPY)
 
 bool habit_is_libvfio_user(struct run *r)
 {
@@ -18,5 +21,6 @@ bool habit_is_libvfio_user(struct run *r)
         .size = sizeof(data),
     };
 
-    return !r->raw->has_descriptors && raw_feature(r->raw, &f) == -EINVAL;
+    return !r->raw->has_descriptors && r->migration == ITS_MIGRATION &&
+           raw_feature(r->raw, &f) == -EINVAL;
 }

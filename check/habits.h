@@ -11,8 +11,9 @@
 #include "check/run.h"
 
 /*
- * Whether this is libvfio-user: it refuses a feature that it does not know
- * with EINVAL, where the kernel and others say ENOTTY.  It refuses commands
+ * Whether this is libvfio-user: it says of every device that it has PRE_COPY
+ * and no P2P, and refuses a feature that it does not know with EINVAL, where
+ * the kernel and others say ENOTTY.  It refuses commands
  * while the device is stopped, keeps the state over a reset, and logs whole
  * mappings.
  */

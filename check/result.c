@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "check/run.h"
 
@@ -16,14 +17,23 @@ static int end(struct run *r, enum check_outcome outcome, const char *fmt,
 
     if (now->outcome != CHECK_PASSED)
         return CHECK_OVER;
-    if (outcome == CHECK_FAILED && now->check->severity == CHECK_QUIRK)
-        outcome = CHECK_FOUND;
     now->outcome = outcome;
     vsnprintf(now->reason, sizeof(now->reason), fmt, ap);
     return CHECK_OVER;
 }
 
 int check_fail(struct run *r, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    end(r, r->now->check->severity == CHECK_QUIRK ? CHECK_FOUND : CHECK_FAILED,
+        fmt, ap);
+    va_end(ap);
+    return CHECK_OVER;
+}
+
+int check_break(struct run *r, const char *fmt, ...)
 {
     va_list ap;
 
@@ -51,6 +61,16 @@ int check_skip(struct run *r, const char *fmt, ...)
     end(r, CHECK_SKIPPED, fmt, ap);
     va_end(ap);
     return CHECK_OVER;
+}
+
+void check_lose(struct run *r, const char *why)
+{
+    struct check_result *now = r->now;
+    size_t told = strlen(now->reason);
+
+    now->outcome = CHECK_FAILED;
+    snprintf(now->reason + told, sizeof(now->reason) - told, "%s%s",
+             told > 0 ? "; then " : "", why);
 }
 
 void check_add_figure(struct run *r, const char *name, uint64_t ns)

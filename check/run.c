@@ -37,7 +37,8 @@ static const struct {
     { NEEDS_LOG, "the device keeps no log of its DMA" },
     { NEEDS_PRECOPY_INFO, "the device gives no PRECOPY_INFO" },
     { NEEDS_DESCRIPTORS, "sessions of vfio-user have no descriptor" },
-    { NEEDS_DRIVER, "no driver knows this device" },
+    { NEEDS_DRIVER, "vfmig has no description of this device, by which it "
+                    "could be made to work: docs/testing-your-device.md" },
     { NEEDS_MAPPING, "no memory can be mapped for this device" },
 };
 
@@ -226,10 +227,11 @@ static void run_one(struct run *r)
         check->timeout_ms != 0 ? check->timeout_ms : CHECK_TIMEOUT_MS);
     check->run(r, check->arg);
     if (raw_is_broken(r->raw))
-        check_fail(r, "the connection broke: %s", step_errno(r->raw->broken));
+        check_fail(r, "the connection broke: %s: did the server crash?",
+                   step_errno(r->raw->broken));
     r->now->ns = clock_now() - start;
     if (run_bring_back(r) < 0)
-        check_fail(r, "%s", r->lost);
+        check_lose(r, r->lost);
 }
 
 static size_t count_all(void)
@@ -261,25 +263,26 @@ static void run_group(struct run *r, const struct check_group *group,
 }
 
 int run_checks(struct raw *raw, const struct run_options *options,
-               run_tell_fn *tell, void *opaque, struct check_result **results,
-               size_t *count, struct vfm_error *err)
+               run_tell_fn *tell, void *opaque, struct run_results *results,
+               struct vfm_error *err)
 {
     struct run r = { .raw = raw, .options = options, .fd = -1, .old_fd = -1 };
     int ret;
 
-    *count = 0;
+    *results = (struct run_results){ .count = 0 };
     /* One more: a table may be empty. */
-    *results = calloc(count_all() + 1, sizeof(**results));
-    if (*results == NULL)
+    results->all = calloc(count_all() + 1, sizeof(*results->all));
+    if (results->all == NULL)
         return error_set(err, -ENOMEM, "out of memory");
     ret = prepare(&r, err);
     if (ret < 0) {
-        free(*results);
-        *results = NULL;
+        free(results->all);
+        results->all = NULL;
         return ret;
     }
     for (const struct check_group *g = check_groups; g->name != NULL; g++)
-        run_group(&r, g, tell, opaque, *results, count);
+        run_group(&r, g, tell, opaque, results->all, &results->count);
+    results->is_lost = r.lost[0] != '\0';
     image_free(&r.image);
     return 0;
 }

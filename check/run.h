@@ -64,15 +64,20 @@ void run_close_session(struct run *r);
 typedef void run_tell_fn(void *opaque, const struct check *check,
                          const struct check_result *result);
 
+struct run_results {
+    struct check_result *all; /* the caller frees them */
+    size_t count;
+    bool is_lost; /* the device, and what came after it was skipped */
+};
+
 /*
- * Runs what @options select on @raw, which the caller closes afterwards, and
- * stores the results in *@results, *@count of them, which the caller frees.
+ * Runs what @options select on @raw, which the caller closes afterwards.
  *
  * Returns 0, whatever the results; an error if the device cannot be asked what
  * it is, or is no migratable one.
  */
 int run_checks(struct raw *raw, const struct run_options *options,
-               run_tell_fn *tell, void *opaque, struct check_result **results,
-               size_t *count, struct vfm_error *err);
+               run_tell_fn *tell, void *opaque, struct run_results *results,
+               struct vfm_error *err);
 
 #endif

@@ -83,11 +83,12 @@ int step_expect_state(struct run *r, uint32_t state)
     int ret = raw_get_state(r->raw, &now);
 
     if (ret < 0)
-        return check_fail(r, "the device does not say in which state it is: %s",
-                          step_errno(ret));
+        return check_break(r,
+                           "the device does not say in which state it is: %s",
+                           step_errno(ret));
     if (now != state)
-        return check_fail(r, "the device is in %s and should be in %s",
-                          step_state_name(now), step_state_name(state));
+        return check_break(r, "the device is in %s and should be in %s",
+                           step_state_name(now), step_state_name(state));
     return 0;
 }
 
@@ -97,13 +98,14 @@ int step_set(struct run *r, uint32_t state)
     int ret = raw_get_state(r->raw, &from);
 
     if (ret < 0)
-        return check_fail(r, "the device does not say in which state it is: %s",
-                          step_errno(ret));
+        return check_break(r,
+                           "the device does not say in which state it is: %s",
+                           step_errno(ret));
     ret = step_try(r, state);
     if (ret < 0)
-        return check_fail(r, "%s -> %s: the device says %s",
-                          step_state_name(from), step_state_name(state),
-                          step_errno(ret));
+        return check_break(r, "%s -> %s: the device says %s",
+                           step_state_name(from), step_state_name(state),
+                           step_errno(ret));
     return step_expect_state(r, state);
 }
 
@@ -114,12 +116,13 @@ int step_go(struct run *r, uint32_t state)
     int ret = raw_get_state(r->raw, &from);
 
     if (ret < 0)
-        return check_fail(r, "the device does not say in which state it is: %s",
-                          step_errno(ret));
+        return check_break(r,
+                           "the device does not say in which state it is: %s",
+                           step_errno(ret));
     if (!model_find_path((enum vfm_state)from, (enum vfm_state)state,
                          r->migration, &path))
-        return check_fail(r, "no path leads from %s to %s",
-                          step_state_name(from), step_state_name(state));
+        return check_break(r, "no path leads from %s to %s",
+                           step_state_name(from), step_state_name(state));
     /* What leads out of RESUMING everywhere: see run.c. */
     if (state == UAPI_STATE_RESUMING && from == UAPI_STATE_RUNNING &&
         step_have_image(r) != 0)
@@ -189,18 +192,18 @@ static bool is_beyond(const struct bound *bound, size_t got)
 static int fail_endless(struct run *r, const struct bound *bound, size_t got)
 {
     if (r->is_endless)
-        return check_fail(r, "the state does not end, as it did not before");
+        return check_break(r, "the state does not end, as it did not before");
     r->is_endless = true;
     if (got <= bound->bytes)
-        return check_fail(r,
-                          "the state does not end: %zu bytes came, and when "
-                          "the time was over reads still brought more",
-                          got);
-    return check_fail(r,
-                      "the state does not end: %zu bytes came, %" PRIu64
-                      " had been announced in RUNNING, and reads still bring "
-                      "more",
-                      got, r->announced);
+        return check_break(r,
+                           "the state does not end: %zu bytes came, and when "
+                           "the time was over reads still brought more",
+                           got);
+    return check_break(r,
+                       "the state does not end: %zu bytes came, %" PRIu64
+                       " had been announced in RUNNING, and reads still bring "
+                       "more",
+                       got, r->announced);
 }
 
 int step_read_all(struct run *r, struct image *image, size_t piece)
@@ -216,8 +219,8 @@ int step_read_all(struct run *r, struct image *image, size_t piece)
             return fail_endless(r, &bound, image->size - start);
     } while (n > 0);
     if (n < 0)
-        return check_fail(r, "after %zu bytes of state a read gave %s",
-                          image->size - start, step_errno((int)n));
+        return check_break(r, "after %zu bytes of state a read gave %s",
+                           image->size - start, step_errno((int)n));
     return 0;
 }
 
@@ -237,8 +240,8 @@ int step_read_precopy(struct run *r, struct image *image, size_t max)
     } while (n > 0 && image->size - start < max);
     /* Whether 0 is a word for that is a check of its own. */
     if (n < 0 && n != -ENOMSG)
-        return check_fail(r, "after %zu bytes a read in PRE_COPY gave %s",
-                          image->size - start, step_errno((int)n));
+        return check_break(r, "after %zu bytes a read in PRE_COPY gave %s",
+                           image->size - start, step_errno((int)n));
     return 0;
 }
 
@@ -253,12 +256,12 @@ int step_write(struct run *r, const void *data, size_t size, size_t piece)
                               smaller(piece, size - done));
 
         if (n < 0)
-            return check_fail(r, "a write at byte %zu of %zu gave %s", done,
-                              size, step_errno((int)n));
+            return check_break(r, "a write at byte %zu of %zu gave %s", done,
+                               size, step_errno((int)n));
         empty = n == 0 ? empty + 1 : 0;
         if (empty == EMPTY_MAX)
-            return check_fail(r, "writes at byte %zu of %zu take nothing", done,
-                              size);
+            return check_break(r, "writes at byte %zu of %zu take nothing",
+                               done, size);
         done += (size_t)n;
     }
     return 0;
@@ -296,7 +299,7 @@ int step_have_image(struct run *r)
         return 0;
     ret = step_save(r, &image);
     if (ret == 0 && image.size == 0)
-        ret = check_fail(r, "the state has 0 bytes");
+        ret = check_break(r, "the state has 0 bytes");
     if (ret == 0)
         ret = step_go(r, UAPI_STATE_RUNNING);
     if (ret == 0)
@@ -316,6 +319,6 @@ int step_hang_up(struct run *r)
         return 0;
     }
     if (raw_reopen(r->raw, &err) < 0)
-        return check_fail(r, "after the client hung up: %.200s", err.message);
+        return check_break(r, "after the client hung up: %.200s", err.message);
     return 0;
 }

@@ -127,7 +127,9 @@ static void put_tap_text(FILE *out, const char *text)
 /* A should that failed is a failure that the harness may let pass: "TODO". */
 void check_print_tap(FILE *out, const struct check_report *report)
 {
-    fprintf(out, "TAP version 14\n1..%zu\n", report->count);
+    fputs("TAP version 14\n", out);
+    if (report->count > 0)
+        fprintf(out, "1..%zu\n", report->count);
     for (size_t i = 0; i < report->count; i++) {
         const struct check_result *result = &report->results[i];
 
@@ -143,6 +145,11 @@ void check_print_tap(FILE *out, const struct check_report *report)
         }
         fputc('\n', out);
         put_diagnostics(out, result);
+    }
+    if (report->error != NULL) {
+        fputs("Bail out! ", out);
+        put_tap_text(out, report->error);
+        fputc('\n', out);
     }
 }
 
@@ -196,9 +203,23 @@ static void put_sums(FILE *out, const char *name,
                      const struct check_report *part)
 {
     put_attribute(out, "name", name);
-    fprintf(out, " tests=\"%zu\" failures=\"%zu\" errors=\"0\" time=\"%.6f\"",
+    fprintf(out, " tests=\"%zu\" failures=\"%zu\" errors=\"%d\" time=\"%.6f\"",
             part->count, check_report_count(part, CHECK_FAILED),
-            seconds_of(part));
+            part->error != NULL, seconds_of(part));
+}
+
+/* A suite of its own: of no check can it be said. */
+static void put_error(FILE *out, const struct check_report *report)
+{
+    const struct check_report none = { .error = report->error };
+
+    fputs("  <testsuite", out);
+    put_sums(out, "device", &none);
+    fputs(" skipped=\"0\">\n    <testcase classname=\"device\"", out);
+    put_attribute(out, "name", report->device);
+    fputs(" time=\"0\">\n      <error", out);
+    put_attribute(out, "message", report->error);
+    fputs("/>\n    </testcase>\n  </testsuite>\n", out);
 }
 
 void check_print_junit(FILE *out, const struct check_report *report)
@@ -222,5 +243,7 @@ void check_print_junit(FILE *out, const struct check_report *report)
             put_case(out, &report->results[j]);
         fputs("  </testsuite>\n", out);
     }
+    if (report->error != NULL)
+        put_error(out, report);
     fputs("</testsuites>\n", out);
 }

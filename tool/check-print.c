@@ -23,13 +23,18 @@ size_t check_report_count(const struct check_report *report,
     return count;
 }
 
+/* In a quirk's check only what every device must can fail. */
 bool check_report_failed(const struct check_report *report,
                          enum check_severity severity)
 {
-    for (size_t i = 0; i < report->count; i++)
-        if (report->results[i].outcome == CHECK_FAILED &&
-            report->results[i].check->severity == severity)
+    for (size_t i = 0; i < report->count; i++) {
+        const struct check_result *result = &report->results[i];
+        bool is_should = result->check->severity == CHECK_SHOULD;
+
+        if (result->outcome == CHECK_FAILED &&
+            is_should == (severity == CHECK_SHOULD))
             return true;
+    }
     return false;
 }
 
@@ -141,6 +146,8 @@ static void print_skipped(FILE *out, const struct check_report *report,
 
 void check_print_table(FILE *out, const struct check_report *report)
 {
+    if (report->count == 0)
+        return;
     fprintf(out, "%s\n\n", report->device);
     for (size_t i = 0, end; i < report->count; i = end) {
         end = group_end(report, i);
@@ -196,6 +203,7 @@ void check_print_json(FILE *out, const struct check_report *report)
     struct json_tree *array = json_array_make();
 
     json_add_string(object, "device", report->device);
+    json_add_string(object, "error", report->error);
     for (int o = 0; o < CHECK_OUTCOMES; o++)
         json_add_number(object, check_outcome_name((enum check_outcome)o),
                         check_report_count(report, (enum check_outcome)o));

@@ -15,6 +15,7 @@ struct check_report {
     const char *device; /* as on the command line */
     const struct check_result *results;
     size_t count;
+    const char *error; /* why not all of it was checked, or NULL */
 };
 
 /* How many results have @outcome. */

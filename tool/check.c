@@ -235,6 +235,16 @@ static int verdict(const struct check_report *report)
     return check_report_failed(report, CHECK_SHOULD) ? EXIT_ADVICE : EXIT_DONE;
 }
 
+/* Somebody waits for the report, also if there is nothing in it. */
+static int report_error(FILE *out, const struct check_options *opts,
+                        struct check_report *report, const char *error)
+{
+    report->error = error;
+    print_report(out, opts, report);
+    say_error("%s: %s", report->device, error);
+    return EXIT_FAILED;
+}
+
 static int run_on(struct raw *raw, FILE *out, const struct check_options *opts)
 {
     const struct device_arg *arg = &opts->devices.items[0];
@@ -243,32 +253,41 @@ static int run_on(struct raw *raw, FILE *out, const struct check_options *opts)
                                .is_cancelled = interrupt_is_pending };
     struct progress_line line = { .is_enabled = isatty(STDERR_FILENO) == 1 };
     struct check_report report = { .device = arg->word };
-    struct check_result *results;
+    struct run_results results;
     struct vfm_error err = { 0 };
     int code;
 
-    if (run_checks(raw, &run, tell, &line, &results, &report.count, &err) < 0) {
-        say_error("%s: %s", arg->word, err.message);
-        return EXIT_FAILED;
+    if (run_checks(raw, &run, tell, &line, &results, &err) < 0)
+        return report_error(out, opts, &report, err.message);
+    report.results = results.all;
+    report.count = results.count;
+    if (interrupt_is_pending()) {
+        code = report_error(out, opts, &report,
+                            "cancelled: not all checks were run");
+    } else if (results.is_lost) {
+        code = report_error(out, opts, &report,
+                            "the device was lost: what comes after that was "
+                            "not checked");
+    } else {
+        print_report(out, opts, &report);
+        code = verdict(&report);
     }
-    report.results = results;
-    print_report(out, opts, &report);
-    code = verdict(&report);
-    free(results);
-    if (!interrupt_is_pending())
-        return code;
-    say_error("%s: cancelled: not all checks were run", arg->word);
-    return EXIT_FAILED;
+    free(results.all);
+    return code;
 }
 
 static int run(FILE *out, const struct check_options *opts)
 {
+    const struct device_arg *arg = &opts->devices.items[0];
+    struct check_report report = { .device = arg->word };
     struct vfm_error err = { 0 };
     struct raw *raw;
     int code;
 
     if (interrupt_install(syntax.command, &err) < 0 ||
-        open_raw(&opts->devices.items[0], &raw, &err) < 0) {
+        open_raw(arg, &raw, &err) < 0) {
+        report.error = err.message;
+        print_report(out, opts, &report);
         say_error("%s", err.message);
         return EXIT_FAILED;
     }

@@ -65,6 +65,11 @@ static int open_devices(struct run *run, struct vfm_error *err)
     for (size_t i = 0; i < list->count; i++) {
         int ret = device_arg_open(&list->items[i], &run->devices[i], err);
 
+        if (ret == 0 &&
+            !vfm_device_has_state(run->devices[i], VFM_STATE_STOP_COPY))
+            ret = error_set(err, -EOPNOTSUPP,
+                            "%s: it cannot be migrated: see 'vfmig probe'",
+                            list->items[i].word);
         if (ret < 0)
             return ret;
         if (interrupt_is_pending())

@@ -150,16 +150,56 @@ static int64_t end_of(const struct trace *trace, size_t i)
     return trace->end;
 }
 
+static const struct timeline_event *find_stage(const struct timeline *t,
+                                               enum vfm_stage stage)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->events[i].event.kind == VFM_EVENT_STAGE &&
+            t->events[i].event.stage == stage)
+            return &t->events[i];
+    return NULL;
+}
+
+static int64_t stage_ns(const struct trace *trace, enum vfm_stage stage)
+{
+    int64_t ns = 0;
+
+    for (int cause = 0; cause < VFM_CAUSES_MAX; cause++)
+        ns += (int64_t)trace->spent.stage_ns[stage][cause];
+    return ns;
+}
+
+/* A source is in `check` for as long as its target says that it was, though all
+ * that it has heard of it is the end.  *@at is when `loaded` began. */
+static bool is_told_of_check(const struct trace *trace, int64_t *at)
+{
+    const struct timeline_event *check =
+        find_stage(trace->timeline, VFM_STAGE_CHECK);
+    const struct timeline_event *loaded =
+        find_stage(trace->timeline, VFM_STAGE_LOADED);
+
+    if (check == NULL || loaded == NULL)
+        return false;
+    *at = check->at + stage_ns(trace, VFM_STAGE_CHECK);
+    return true;
+}
+
 static void add_stage(struct trace *trace, size_t i)
 {
     const struct timeline_event *kept = &trace->timeline->events[i];
     enum vfm_stage stage = kept->event.stage;
+    int64_t began = kept->at;
+    int64_t ended = end_of(trace, i);
     struct json_tree *event;
+    int64_t loaded;
 
     if (stage == VFM_STAGE_DONE)
         return;
-    event = add_span(trace, ROW_STAGES, vfm_stage_name(stage), kept->at,
-                     end_of(trace, i));
+    if (is_told_of_check(trace, &loaded)) {
+        began = stage == VFM_STAGE_LOADED ? loaded : began;
+        ended = stage == VFM_STAGE_CHECK ? loaded : ended;
+    }
+    event = add_span(trace, ROW_STAGES, vfm_stage_name(stage), began, ended);
     json_add_string(event, "cat", vfm_span_kind_name(VFM_SPAN_STAGE));
     json_add(event, "args", causes_object(trace->spent.stage_ns[stage]));
 }
@@ -194,16 +234,6 @@ static void add_events(struct trace *trace)
                      vfm_state_name(kept->event.state), kept->at,
                      end_of(trace, i));
     }
-}
-
-static const struct timeline_event *find_stage(const struct timeline *t,
-                                               enum vfm_stage stage)
-{
-    for (size_t i = 0; i < t->count; i++)
-        if (t->events[i].event.kind == VFM_EVENT_STAGE &&
-            t->events[i].event.stage == stage)
-            return &t->events[i];
-    return NULL;
 }
 
 /* It began with stage `stop`. */

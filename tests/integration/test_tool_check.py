@@ -124,6 +124,25 @@ def test_a_device_that_cannot_be_brought_back_is_left_alone(tmp_path):
         assert outcomes(run)["session-gives-a-state"] == "skipped"
 
 
+def test_a_device_that_is_lost_in_a_quirks_check_is_a_failure(tmp_path):
+    """The rest was skipped: nobody may take that for a device that is well."""
+    with Device(tmp_path, "d", "--fail", "STOP_COPY>STOP,count=0", "--fail",
+                "DEVICE_RESET,count=0") as device:
+        run = check(device, "--only", "timing").exits(1)
+        assert "could not be brought back" in reasons(run)[
+            those(run, "failed")[-1]]
+        assert "the device was lost" in run.json()["error"]
+        assert "the device was lost" in run.stderr
+
+
+def test_what_every_device_must_is_no_quirk(tmp_path):
+    with Device(tmp_path, "d", "--fail", "STOP_COPY:EIO,count=0") as device:
+        run = check(device, "--only", "timing").exits(1)
+        assert reasons(run)["time-STOP-to-STOP_COPY"] == \
+            "STOP -> STOP_COPY: the device says EIO"
+        assert not those(run, "quirk")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(tmp_path, number):
     """The device is back, and what was found until then is reported."""

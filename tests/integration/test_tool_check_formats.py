@@ -32,6 +32,25 @@ def _told(device):
                  seconds=300).json()
 
 
+def nothing(tmp_path, *words):
+    """Of a device that is not there."""
+    path = tmp_path / "report"
+    run = vfmig("check", "-d", f"vfio-user:{tmp_path}/none", "-o", path, *words)
+    assert "cannot connect" in run.exits(1).error()
+    return path.read_text()
+
+
+def test_nothing_is_a_report_too(tmp_path):
+    told = json.loads(nothing(tmp_path, "--json"))
+    assert "cannot connect" in told["error"] and told["checks"] == []
+    version, bail = nothing(tmp_path, "--format", "tap").splitlines()
+    assert version == "TAP version 14" and bail.startswith("Bail out! ")
+    suites = ElementTree.fromstring(nothing(tmp_path, "--format", "junit"))
+    assert suites.get("errors") == "1"
+    assert "cannot connect" in suites.find(".//error").get("message")
+    assert nothing(tmp_path) == ""
+
+
 def read_tap(text):
     """A reader of TAP 14: (ok, name, directive, diagnostics) by number."""
     lines = text.splitlines()

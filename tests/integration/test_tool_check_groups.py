@@ -44,6 +44,10 @@ FAULTS = [
 ]
 
 
+NO_DRIVER = ("vfmig has no description of this device, by which it could be made "
+             "to work: docs/testing-your-device.md")
+
+
 @pytest.mark.parametrize("options,name,reason", FAULTS,
                          ids=[f"{name}-{o.split()[-1].split(',')[0]}"
                               for o, name, _ in FAULTS])
@@ -58,9 +62,9 @@ def test_a_fault_is_found_by_the_check_of_that_name(tmp_path, options, name,
 
 
 @pytest.mark.parametrize("options,group,reason", [
-    ("--pci-id 1234:5678", "dma", "no driver knows this device"),
-    ("--pci-id 1234:5678", "registers", "no driver knows this device"),
-    ("--pci-id 1234:5678", "interrupts", "no driver knows this device"),
+    ("--pci-id 1234:5678", "dma", NO_DRIVER),
+    ("--pci-id 1234:5678", "registers", NO_DRIVER),
+    ("--pci-id 1234:5678", "interrupts", NO_DRIVER),
     ("--fail DMA_MAP,count=0", "dma", "memory cannot be mapped: EIO"),
     ("--features stop-copy,pre-copy,p2p", "logs",
      "the device keeps no log of its DMA"),

@@ -60,6 +60,13 @@ def pair_(tmp_path):
         yield a, b
 
 
+def test_a_device_that_cannot_be_migrated_is_told_before_anybody_is_called(
+        tmp_path):
+    with Device(tmp_path, "a", "--features", "data-size") as device:
+        run = vfmig("send", "-d", device.word, f"unix:{tmp_path}/nobody")
+    assert "it cannot be migrated" in run.exits(1).error()
+
+
 def test_a_device_moves_over_a_unix_socket(pair, tmp_path):
     sent, received = move(*pair, f"unix:{tmp_path}/move")
     sent, _ = check(sent, received, *pair)

@@ -125,13 +125,17 @@ def test_a_slow_device_at_the_target_is_the_peer_for_the_source(tmp_path):
 
 
 def test_a_timeline_has_every_stage_and_state_in_order(tmp_path):
-    sent, _ = move(tmp_path)
+    sent, _ = move(tmp_path, there=("--delay", "RESUMING>STOP:50"))
     rows = spans(tmp_path / "here.json")
     assert list(rows) == ["stages", "downtime", "waits", "0000:00:01.0",
                           "0000:00:01.0 arcs", "0000:00:01.0 data"]
     assert [e["name"] for e in rows["stages"]] == list(sent["stages_ns"])
     for before, after in zip(rows["stages"], rows["stages"][1:]):
         assert abs(before["ts"] + before["dur"] - after["ts"]) < 1
+    for stage in rows["stages"]:
+        if stage["name"] in ("complete", "check", "loaded", "start"):
+            spent = sum(stage["args"].values())
+            assert spent == pytest.approx(stage["dur"], abs=20e3), stage
     states = [e["name"] for e in rows["0000:00:01.0"]]
     assert states[0] == "PRE_COPY" and states[-1] == "STOP"
     assert rows["downtime"][0]["dur"] * 1000 == pytest.approx(

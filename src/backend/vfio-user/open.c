@@ -150,7 +150,8 @@ static void learn_features(struct client *c)
     info->has_data_size =
         has_feature(c, UAPI_FEATURE_DATA_SIZE, UAPI_FEATURE_GET);
     /* Both were proposed together, and the other cannot be probed for. */
-    info->has_precopy_info = info->has_data_size;
+    info->has_precopy_info =
+        info->has_data_size && (info->migration & UAPI_MIGRATION_PRE_COPY) != 0;
     if ((info->migration & UAPI_MIGRATION_PRE_COPY) != 0)
         ask_for_flags(c);
 }
