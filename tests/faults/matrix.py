@@ -275,8 +275,9 @@ def is_excused(scenario, point, told):
     """Known to be harmless; or told by a warning, which is as good."""
     tool = scenario.victim
     where = bench.place(told.struck, scenario.binary).split(" ")[0]
-    # Both sides have heard all there is to hear, whatever fails after it.
-    heard = where == "socket_recv" and \
+    # Both sides have heard all there is to hear, whatever fails after it: one of
+    # them lingers until the other has hung up.
+    heard = where in ("socket_recv", "wait_events") and \
         all(t.code == 0 for t in scenario.ran())
     return point.function in HARMLESS or heard or \
         (point.function, where) in HARMLESS_AT or \
