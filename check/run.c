@@ -125,10 +125,12 @@ int run_bring_back(struct run *r)
         return 0;
     }
     ret = raw_get_state(r->raw, &state);
-    snprintf(r->lost, sizeof(r->lost),
-             "the device could not be brought back to RUNNING after %s: %s",
-             r->now != NULL ? r->now->check->name : "it was opened",
-             ret < 0 ? step_errno(ret) : step_state_name(state));
+    snprintf(
+        r->lost, sizeof(r->lost),
+        "the device could not be brought back to RUNNING after %s: it %s %s",
+        r->now != NULL ? r->now->check->name : "it was opened",
+        ret < 0 ? "says" : "stays in",
+        ret < 0 ? step_errno(ret) : step_state_name(state));
     return -EIO;
 }
 

@@ -296,6 +296,15 @@ static int run(FILE *out, const struct check_options *opts)
     return code;
 }
 
+static bool is_group(const char *name)
+{
+    const struct check_group *g = check_groups;
+
+    while (g->name != NULL && strcmp(g->name, name) != 0)
+        g++;
+    return g->name != NULL;
+}
+
 static int show(FILE *out, const struct check_options *opts)
 {
     const struct check_group *group;
@@ -310,7 +319,10 @@ static int show(FILE *out, const struct check_options *opts)
     check = check_find(opts->explain, &group);
     if (check == NULL)
         return say_usage(syntax.command,
-                         "'%s' is no check: --list shows all that there are",
+                         is_group(opts->explain)
+                             ? "'%s' is a group: --list --only shows its checks"
+                             : "'%s' is no check: --list shows all that there "
+                               "are",
                          opts->explain);
     check_explain(out, check, group);
     return EXIT_DONE;

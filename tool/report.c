@@ -230,8 +230,9 @@ static void print_prediction(const struct report *report,
                 say_duration(expected, p->ns), say_duration(low, p->low_ns),
                 say_duration(high, p->high_ns), actual);
     else if (figures->expected_downtime_ns != UINT64_MAX)
-        fprintf(out, "expected: %s for the state that was left; it was %s\n",
-                say_duration(expected, figures->expected_downtime_ns), actual);
+        fprintf(out,
+                "of these %s, %s were expected for the state that was left\n",
+                actual, say_duration(expected, figures->expected_downtime_ns));
 }
 
 static void print_device(const struct vfm_device_stats *stats, FILE *out)

@@ -29,8 +29,8 @@ def test_done_is_0_and_summed_up(tmp_path):
                             r"[\d.]+ [mun]?s +\d+\.\d %", line)
     assert 99 <= sum(float(line.split()[-2]) for line in table) <= 101
     assert table[-1].split()[0] == "self"
-    assert re.fullmatch(r"expected: \S+ \w+ for the state that was left; it was "
-                        r"\S+ \w+", lines[-2])
+    assert re.fullmatch(r"of these \S+ \w+, \S+ \w+ were expected for the state "
+                        r"that was left", lines[-2])
     assert re.fullmatch(r"0000:00:01\.0: \S+ \w+ while it ran, \S+ \w+ while it "
                         r"was stopped; STOP here; XXH3 [0-9a-f]{32}", lines[-1])
     assert sent.stderr == ""
