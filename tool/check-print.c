@@ -144,22 +144,21 @@ static void print_skipped(FILE *out, const struct check_report *report,
     }
 }
 
-void check_print_table(FILE *out, const struct check_report *report)
+static void print_group(FILE *out, const struct check_report *report,
+                        size_t first, size_t end)
 {
-    if (report->count == 0)
-        return;
-    fprintf(out, "%s\n\n", report->device);
-    for (size_t i = 0, end; i < report->count; i = end) {
-        end = group_end(report, i);
-        print_group_line(out, report, i, end);
-        for (size_t j = i; j < end; j++) {
-            if (report->results[j].outcome == CHECK_FAILED ||
-                report->results[j].outcome == CHECK_FOUND)
-                print_finding(out, report, &report->results[j]);
-            print_figures(out, &report->results[j]);
-        }
-        print_skipped(out, report, i, end);
+    print_group_line(out, report, first, end);
+    for (size_t i = first; i < end; i++) {
+        if (report->results[i].outcome == CHECK_FAILED ||
+            report->results[i].outcome == CHECK_FOUND)
+            print_finding(out, report, &report->results[i]);
+        print_figures(out, &report->results[i]);
     }
+    print_skipped(out, report, first, end);
+}
+
+static void print_sums(FILE *out, const struct check_report *report)
+{
     fprintf(out,
             "\n%zu checks: %zu passed, %zu failed, %zu quirks, %zu "
             "skipped\n",
@@ -167,6 +166,24 @@ void check_print_table(FILE *out, const struct check_report *report)
             check_report_count(report, CHECK_FAILED),
             check_report_count(report, CHECK_FOUND),
             check_report_count(report, CHECK_SKIPPED));
+}
+
+void check_print_table(FILE *out, const struct check_report *report,
+                       bool is_over, size_t *next)
+{
+    while (*next < report->count) {
+        size_t end = group_end(report, *next);
+
+        if (end == report->count && !is_over)
+            break;
+        if (*next == 0)
+            fprintf(out, "%s\n\n", report->device);
+        print_group(out, report, *next, end);
+        *next = end;
+    }
+    if (is_over && report->count > 0)
+        print_sums(out, report);
+    fflush(out);
 }
 
 static struct json_tree *figures_object(const struct check_result *result)

@@ -25,8 +25,12 @@ size_t check_report_count(const struct check_report *report,
 bool check_report_failed(const struct check_report *report,
                          enum check_severity severity);
 
-/* For people; and what TAP 14, JUnit and JSON want. */
-void check_print_table(FILE *out, const struct check_report *report);
+/* For people: the groups from result *@next on that are complete, as the last
+ * one is with @is_over, when the sums come, too.  *@next is moved behind them.
+ */
+void check_print_table(FILE *out, const struct check_report *report,
+                       bool is_over, size_t *next);
+/* What TAP 14, JUnit and JSON want. */
 void check_print_tap(FILE *out, const struct check_report *report);
 void check_print_junit(FILE *out, const struct check_report *report);
 void check_print_json(FILE *out, const struct check_report *report);

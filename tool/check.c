@@ -148,30 +148,43 @@ static const struct args_syntax syntax = {
     .options = options,
 };
 
-/* The line at the bottom of a terminal. */
-struct progress_line {
-    bool is_enabled;
-    size_t done;
+/* What is shown while it runs: the groups of a table as they end, and a line at
+ * the bottom of a terminal. */
+struct progress {
+    FILE *out;
+    bool has_table;
+    bool has_line;
+    struct check_report report; /* so far */
     size_t failed;
+    size_t printed; /* results that stand in the table */
 };
+
+static void show_line(const struct progress *p, const struct check *check)
+{
+    if (!p->has_line)
+        return;
+    if (check != NULL)
+        fprintf(stderr, "\r\033[K%zu done, %zu failed: %s", p->report.count,
+                p->failed, check->name);
+    else
+        fputs("\r\033[K", stderr);
+    fflush(stderr);
+}
 
 static void tell(void *opaque, const struct check *check,
                  const struct check_result *result)
 {
-    struct progress_line *line = opaque;
+    struct progress *p = opaque;
 
-    if (result != NULL) {
-        line->done++;
-        line->failed += result->outcome == CHECK_FAILED;
-    }
-    if (!line->is_enabled)
-        return;
+    show_line(p, result == NULL ? check : NULL);
     if (result == NULL)
-        fprintf(stderr, "\r\033[K%zu done, %zu failed: %s", line->done,
-                line->failed, check->name);
-    else
-        fputs("\r\033[K", stderr);
-    fflush(stderr);
+        return;
+    if (p->report.count == 0)
+        p->report.results = result; /* the others follow it */
+    p->report.count++;
+    p->failed += result->outcome == CHECK_FAILED;
+    if (p->has_table)
+        check_print_table(p->out, &p->report, false, &p->printed);
 }
 
 static int open_raw(const struct device_arg *arg, struct raw **raw,
@@ -198,8 +211,9 @@ static struct check_selection selection_of(const struct check_options *opts)
     };
 }
 
+/* @printed: of a table, what was shown already. */
 static void print_report(FILE *out, const struct check_options *opts,
-                         const struct check_report *report)
+                         const struct check_report *report, size_t printed)
 {
     switch (opts->format) {
     case FORMAT_TAP:
@@ -212,7 +226,7 @@ static void print_report(FILE *out, const struct check_options *opts,
         check_print_json(out, report);
         return;
     default:
-        check_print_table(out, report);
+        check_print_table(out, report, true, &printed);
     }
 }
 
@@ -230,48 +244,41 @@ static void print_list(FILE *out, const struct check_options *opts)
 
 static int verdict(const struct check_report *report)
 {
-    if (check_report_failed(report, CHECK_MUST))
+    if (report->error != NULL || check_report_failed(report, CHECK_MUST))
         return EXIT_FAILED;
     return check_report_failed(report, CHECK_SHOULD) ? EXIT_ADVICE : EXIT_DONE;
 }
 
-/* Somebody waits for the report, also if there is nothing in it. */
-static int report_error(FILE *out, const struct check_options *opts,
-                        struct check_report *report, const char *error)
-{
-    report->error = error;
-    print_report(out, opts, report);
-    say_error("%s: %s", report->device, error);
-    return EXIT_FAILED;
-}
-
-static int run_on(struct raw *raw, FILE *out, const struct check_options *opts)
+static int run_on(struct raw *raw, FILE *out, const struct check_options *opts,
+                  struct check_report *report)
 {
     const struct device_arg *arg = &opts->devices.items[0];
     struct run_options run = { .selection = selection_of(opts),
                                .without = arg->without,
                                .is_cancelled = interrupt_is_pending };
-    struct progress_line line = { .is_enabled = isatty(STDERR_FILENO) == 1 };
-    struct check_report report = { .device = arg->word };
+    struct progress progress = {
+        .out = out,
+        .has_table = opts->format == FORMAT_TABLE,
+        .has_line = isatty(STDERR_FILENO) == 1,
+        .report.device = report->device,
+    };
     struct run_results results;
     struct vfm_error err = { 0 };
     int code;
 
-    if (run_checks(raw, &run, tell, &line, &results, &err) < 0)
-        return report_error(out, opts, &report, err.message);
-    report.results = results.all;
-    report.count = results.count;
-    if (interrupt_is_pending()) {
-        code = report_error(out, opts, &report,
-                            "cancelled: not all checks were run");
-    } else if (results.is_lost) {
-        code = report_error(out, opts, &report,
-                            "the device was lost: what comes after that was "
-                            "not checked");
-    } else {
-        print_report(out, opts, &report);
-        code = verdict(&report);
-    }
+    if (run_checks(raw, &run, tell, &progress, &results, &err) < 0)
+        report->error = err.message;
+    else if (interrupt_is_pending())
+        report->error = "cancelled: not all checks were run";
+    else if (results.is_lost)
+        report->error = "the device was lost: what comes after that was not "
+                        "checked";
+    report->results = results.all;
+    report->count = results.count;
+    print_report(out, opts, report, progress.printed);
+    code = verdict(report);
+    if (report->error != NULL)
+        say_error("%s: %s", report->device, report->error);
     free(results.all);
     return code;
 }
@@ -287,11 +294,11 @@ static int run(FILE *out, const struct check_options *opts)
     if (interrupt_install(syntax.command, &err) < 0 ||
         open_raw(arg, &raw, &err) < 0) {
         report.error = err.message;
-        print_report(out, opts, &report);
+        print_report(out, opts, &report, 0);
         say_error("%s", err.message);
         return EXIT_FAILED;
     }
-    code = run_on(raw, out, opts);
+    code = run_on(raw, out, opts, &report);
     raw_close(raw);
     return code;
 }
