@@ -121,8 +121,8 @@ int main(int argc, char *argv[])
     int ret;
 
     if (options_parse(&options, argc, (const char *const *)argv, &err) < 0) {
-        complain(&err);
-        fputs("vfmig-device: see 'vfmig-device --help'\n", stderr);
+        fprintf(stderr, "vfmig-device: %s: see 'vfmig-device --help'\n",
+                err.message);
         return EXIT_USAGE;
     }
     if (print_instead(&options))

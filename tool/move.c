@@ -287,8 +287,11 @@ static int connect_channel(void *opaque, struct vfm_channel **chp,
     struct vfm_channel_options options = VFM_CHANNEL_OPTIONS_INIT;
 
     options.connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS;
-    options.max_bandwidth = run->move->options.max_bandwidth;
     options.cancel_fd = run->cancel_fd;
+    /* All of them together: what else there is goes before or after. */
+    if (run->move->options.max_bandwidth > 0)
+        options.max_bandwidth = 1 + (run->move->options.max_bandwidth - 1) /
+                                        run->move->options.channels;
     return vfm_channel_connect(run->move->options.where, &options, chp, err);
 }
 

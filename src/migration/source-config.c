@@ -78,7 +78,8 @@ static int save_configs(struct vfm_migration *m, bool kept_too,
         ret = save_config(m, member, err);
         if (ret == -EAGAIN)
             busy = ret;
-        else if (ret < 0 && may_be_asked_again(member))
+        else if (ret < 0 && may_be_asked_again(member) &&
+                 device_check(member->dev, NULL) == 0)
             s->config_refused = true;
         else if (ret < 0)
             return ret;

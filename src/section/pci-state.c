@@ -175,18 +175,34 @@ int pci_state_encode(struct pci_state *ps, const struct pci_config *config,
                              &ps->record_len, err);
 }
 
-static int build_record(struct pci_state *ps, size_t config_size,
+/* What was read of it was read where it was said to be at first. */
+static int check_place(const struct pci_state *ps, const struct vfm_device *dev,
+                       struct vfm_error *err)
+{
+    struct pci_msix now;
+    int ret = pci_get_msix(ps->config, PCI_CONFIG_SIZE, dev->name, &now, err);
+
+    if (ret < 0 || memcmp(&now, &ps->where, sizeof(now)) == 0)
+        return ret;
+    return error_set(err, -EINVAL,
+                     "%s: its MSI-X table is not where it was when the device "
+                     "was opened",
+                     dev->name);
+}
+
+static int build_record(struct pci_state *ps, const struct vfm_device *dev,
                         struct vfm_error *err)
 {
     const struct pci_config config = {
         .space = ps->config,
-        .space_size = config_size,
+        .space_size = dev->info.config_size,
         .msix_count = ps->where.count,
         .msix_table = ps->msix,
         .msix_pending = ps->msix + table_size(&ps->where),
     };
+    int ret = check_place(ps, dev, err);
 
-    return pci_state_encode(ps, &config, err);
+    return ret < 0 ? ret : pci_state_encode(ps, &config, err);
 }
 
 /* Where the table is does not change; whatever else is in the space may. */
@@ -210,7 +226,7 @@ static int save_step(struct pci_state *ps, struct vfm_device *dev,
         return read_all(ps, dev, err);
     case WRITE_OR_BUILD:
     default:
-        return build_record(ps, dev->info.config_size, err);
+        return build_record(ps, dev, err);
     }
 }
 

@@ -99,14 +99,20 @@ static int send_next(struct client *c, struct pieces *p)
         fail(p, p->next, -ENOMEM);
         return 0;
     }
-    p->count++;
     ret = send_piece(c, p, piece);
+    if (ret < 0) {
+        free(piece->buf);
+        piece->buf = NULL;
+        fail(p, p->next, ret);
+        return c->lost.code;
+    }
+    p->count++;
     p->next_at += piece->size;
     if (p->next_at == a->len) {
         p->next++;
         p->next_at = 0;
     }
-    return ret;
+    return 0;
 }
 
 static int send_more(struct client *c, struct pieces *p)
@@ -126,12 +132,17 @@ static int send_more(struct client *c, struct pieces *p)
 static int take_data(struct client *c, const struct pieces *p,
                      const struct piece *piece)
 {
-    size_t head = sizeof(struct vfu_region_access);
+    struct vfu_region_access where = { 0 };
+    const size_t head = sizeof(where);
     uint8_t *to = p->accesses[piece->access].buf;
+    size_t got = piece->req.size < head ? 0 : piece->req.size - head;
 
-    if (piece->req.size < head + piece->size)
-        return client_lose(c, -EPROTO, "REGION_READ of %u answered by %zu",
-                           piece->size, piece->req.size);
+    if (got > 0)
+        memcpy(&where, piece->buf, head);
+    if (got < piece->size || where.count < piece->size)
+        return client_lose(c, -EPROTO,
+                           "REGION_READ of %u answered by %zu, said to be %u",
+                           piece->size, got, where.count);
     memcpy(to + piece->at, piece->buf + head, piece->size);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -18,6 +19,34 @@
 
 #define CONFIG 7
 #define COUNT  (PIECES_DEPTH + 2)
+
+/* The message of that number finds the socket full, and then there is no memory
+ * to keep it in; 0: none does. */
+static unsigned int short_at;
+static bool is_short;
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
+void *__wrap_malloc(size_t size);
+void *__real_malloc(size_t size);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    if (short_at == 0 || --short_at > 0)
+        return __real_sendmsg(fd, msg, flags);
+    is_short = true;
+    errno = EAGAIN;
+    return -1;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    if (!is_short)
+        return __real_malloc(size);
+    is_short = false;
+    errno = ENOMEM;
+    return NULL;
+}
 
 static struct fake_server f;
 static struct vfm_device *dev;
@@ -155,7 +184,28 @@ static void an_answer_that_is_too_short_ends_the_connection(void **state)
     f.on[VFU_REGION_READ] = answer_too_little;
     assert_int_equal(make(DEVICE_REGION_READ), -EPROTO);
     assert_string_equal(err.message, "fake: cannot read region 7 at 0x0: "
-                                     "REGION_READ of 64 answered by 19");
+                                     "REGION_READ of 64 answered by 3, said to "
+                                     "be 0");
+}
+
+/* What is under way is waited for, and the connection goes on. */
+static void a_piece_there_is_no_memory_for_leaves_the_others(void **state)
+{
+    static uint8_t much[100000];
+
+    (void)state;
+    short_at = 2;
+    assert_int_equal(make(DEVICE_REGION_READ), -ENOMEM);
+    assert_int_equal(accesses[1].ret, -ENOMEM);
+    expect(0, true);
+    expect(2, true);
+    short_at = 2;
+    assert_int_equal(vfm_device_region_write(dev, CONFIG, 0, much, 4096, &err),
+                     0);
+    assert_int_equal(
+        vfm_device_region_write(dev, CONFIG, 0, much, sizeof(much), &err),
+        -ENOMEM);
+    assert_int_equal(vfm_device_refresh_state(dev, &err), 0);
 }
 
 /* What is not yet under way stays undone. */
@@ -238,6 +288,7 @@ int main(void)
         TEST(every_read_fills_its_own_buffer),
         TEST(a_read_that_is_refused_leaves_the_others),
         TEST(an_answer_that_is_too_short_ends_the_connection),
+        TEST(a_piece_there_is_no_memory_for_leaves_the_others),
         TEST(after_a_write_that_is_refused_no_more_are_sent),
         TEST(writes_are_made_in_order),
         TEST(a_piece_that_is_refused_is_the_end_of_its_access),

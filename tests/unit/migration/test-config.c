@@ -135,6 +135,27 @@ static void devices_that_tell_only_in_stop_arrive(void **state)
     }
 }
 
+static void hang_up(struct pair *pair)
+{
+    const struct vfm_migration *m = pair->source.m;
+
+    if (m != NULL && m->stage == VFM_STAGE_PRE_COPY)
+        pair->source.devices[0].gone = true;
+}
+
+/* The others' data is not waited for. */
+static void a_device_that_is_lost_meanwhile_is_no_refusal(void **state)
+{
+    (void)state;
+    pair_init(&p, &two);
+    fake_fail(&p.source.devices[0], FAKE_REGION_READ, 0, -ENOTCONN);
+    p.meanwhile = hang_up;
+    pair_run(&p);
+    assert_int_equal(p.source.ret, -ENOTCONN);
+    assert_non_null(strstr(p.source.err.message, "region read"));
+    pair_close(&p);
+}
+
 /* Nobody has stopped, and nobody is asked to. */
 static void a_space_that_no_device_has_is_refused_at_once(void **state)
 {
@@ -158,6 +179,7 @@ int main(void)
         cmocka_unit_test(memory_for_it_is_there_before_anybody_stops),
         cmocka_unit_test(a_target_knows_its_devices_before_it_says_ready),
         cmocka_unit_test(devices_that_tell_only_in_stop_arrive),
+        cmocka_unit_test(a_device_that_is_lost_meanwhile_is_no_refusal),
         cmocka_unit_test(a_space_that_no_device_has_is_refused_at_once),
     };
 

@@ -307,6 +307,17 @@ static void a_record_with_other_vectors_is_refused(void **state)
     refuse(-EINVAL, "4 MSI-X vectors, this device has 8");
 }
 
+/* Since the device was opened: what was read is of another place. */
+static void a_table_that_has_moved_is_refused(void **state)
+{
+    (void)state;
+    put_le32(from.config + 0xa4, 0x200 | from.bar_of_msix);
+    assert_int_equal(save(), -EINVAL);
+    assert_string_equal(err.message, "from: its MSI-X table is not where it "
+                                     "was when the device was opened");
+    assert_int_equal(saved.record_len, 0);
+}
+
 static void a_table_where_none_can_be_is_refused(void **state)
 {
     (void)state;
@@ -353,6 +364,7 @@ int main(void)
         TEST(a_record_of_another_device_is_refused_by_what_differs),
         TEST(a_record_of_another_size_is_refused),
         TEST(a_record_with_other_vectors_is_refused),
+        TEST(a_table_that_has_moved_is_refused),
         TEST(a_table_where_none_can_be_is_refused),
         TEST(a_record_of_qemu_with_a_display_is_accepted),
     };
