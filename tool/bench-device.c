@@ -43,13 +43,10 @@ static bool is_running(enum vfm_state state)
 int bench_check_state(struct vfm_device *dev, struct vfm_error *err)
 {
     enum vfm_state state = vfm_device_state(dev);
-    struct vfm_device_info info = { .size = sizeof(info) };
+    int ret = device_arg_can_move(dev, err);
 
-    vfm_device_get_info(dev, &info);
-    if ((info.migration & VFM_MIGRATION_STOP_COPY) == 0)
-        return error_set(err, -EOPNOTSUPP,
-                         "%s: it cannot be migrated: see 'vfmig probe'",
-                         vfm_device_name(dev));
+    if (ret < 0)
+        return ret;
     if (is_running(state) || state == VFM_STATE_STOP)
         return 0;
     return error_set(err, -EBUSY,

@@ -250,7 +250,7 @@ static int verdict(const struct check_report *report)
 }
 
 static int run_on(struct raw *raw, FILE *out, const struct check_options *opts,
-                  struct check_report *report)
+                  struct check_report *report, struct vfm_error *err)
 {
     const struct device_arg *arg = &opts->devices.items[0];
     struct run_options run = { .selection = selection_of(opts),
@@ -263,11 +263,10 @@ static int run_on(struct raw *raw, FILE *out, const struct check_options *opts,
         .report.device = report->device,
     };
     struct run_results results;
-    struct vfm_error err = { 0 };
     int code;
 
-    if (run_checks(raw, &run, tell, &progress, &results, &err) < 0)
-        report->error = err.message;
+    if (run_checks(raw, &run, tell, &progress, &results, err) < 0)
+        report->error = err->message;
     else if (interrupt_is_pending())
         report->error = "cancelled: not all checks were run";
     else if (results.is_lost)
@@ -279,6 +278,7 @@ static int run_on(struct raw *raw, FILE *out, const struct check_options *opts,
     code = verdict(report);
     if (report->error != NULL)
         say_error("%s: %s", report->device, report->error);
+    report->results = NULL;
     free(results.all);
     return code;
 }
@@ -298,7 +298,7 @@ static int run(FILE *out, const struct check_options *opts)
         say_error("%s", err.message);
         return EXIT_FAILED;
     }
-    code = run_on(raw, out, opts, &report);
+    code = run_on(raw, out, opts, &report, &err);
     raw_close(raw);
     return code;
 }

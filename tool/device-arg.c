@@ -246,6 +246,15 @@ void device_arg_free(struct device_arg *arg)
     arg->address = NULL;
 }
 
+int device_arg_can_move(const struct vfm_device *dev, struct vfm_error *err)
+{
+    if (vfm_device_has_state(dev, VFM_STATE_STOP_COPY))
+        return 0;
+    return error_set(err, -EOPNOTSUPP,
+                     "%s: it cannot be migrated: see 'vfmig probe'",
+                     vfm_device_name(dev));
+}
+
 int device_arg_open(const struct device_arg *arg, struct vfm_device **devp,
                     struct vfm_error *err)
 {

@@ -51,6 +51,9 @@ void device_arg_free(struct device_arg *arg);
 int device_arg_open(const struct device_arg *arg, struct vfm_device **devp,
                     struct vfm_error *err);
 
+/* Whether it can be migrated: 0, or -EOPNOTSUPP and where to look. */
+int device_arg_can_move(const struct vfm_device *dev, struct vfm_error *err);
+
 /* For -d in a table of options: adds a device to a struct device_list. */
 args_take device_list_take;
 

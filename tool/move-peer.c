@@ -56,6 +56,19 @@ static bool has_lanes(const struct move *move)
            (move_peer_of(move) == VFM_PEER_QEMU && move_is_source(move));
 }
 
+/* The bandwidth is that of all of them: what else there is goes before or
+ * after. */
+struct vfm_channel_options move_channel_options(const struct move *move)
+{
+    const struct move_options *opts = &move->options;
+    struct vfm_channel_options options = VFM_CHANNEL_OPTIONS_INIT;
+
+    options.connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS;
+    if (opts->max_bandwidth > 0)
+        options.max_bandwidth = 1 + (opts->max_bandwidth - 1) / opts->channels;
+    return options;
+}
+
 int move_check_peer(const struct move *move)
 {
     const struct move_options *opts = &move->options;

@@ -65,11 +65,8 @@ static int open_devices(struct run *run, struct vfm_error *err)
     for (size_t i = 0; i < list->count; i++) {
         int ret = device_arg_open(&list->items[i], &run->devices[i], err);
 
-        if (ret == 0 &&
-            !vfm_device_has_state(run->devices[i], VFM_STATE_STOP_COPY))
-            ret = error_set(err, -EOPNOTSUPP,
-                            "%s: it cannot be migrated: see 'vfmig probe'",
-                            list->items[i].word);
+        if (ret == 0)
+            ret = device_arg_can_move(run->devices[i], err);
         if (ret < 0)
             return ret;
         if (interrupt_is_pending())
@@ -284,14 +281,9 @@ static int connect_channel(void *opaque, struct vfm_channel **chp,
                            struct vfm_error *err)
 {
     const struct run *run = opaque;
-    struct vfm_channel_options options = VFM_CHANNEL_OPTIONS_INIT;
+    struct vfm_channel_options options = move_channel_options(run->move);
 
-    options.connect_timeout_ms = MOVE_CONNECT_TIMEOUT_MS;
     options.cancel_fd = run->cancel_fd;
-    /* All of them together: what else there is goes before or after. */
-    if (run->move->options.max_bandwidth > 0)
-        options.max_bandwidth = 1 + (run->move->options.max_bandwidth - 1) /
-                                        run->move->options.channels;
     return vfm_channel_connect(run->move->options.where, &options, chp, err);
 }
 

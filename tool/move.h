@@ -88,6 +88,8 @@ static inline bool move_is_source(const struct move *move)
 enum vfm_peer move_peer_of(const struct move *move);
 /* What a whole machine sends is taken apart before the migration gets it. */
 bool move_needs_pump(const struct move *move);
+/* Of each of a source's other channels. */
+struct vfm_channel_options move_channel_options(const struct move *move);
 /* Whether what was asked for can be had there; else says why, and returns the
  * exit code. */
 int move_check_peer(const struct move *move);

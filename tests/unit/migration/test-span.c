@@ -78,10 +78,10 @@ static void what_cannot_be_is_not_taken(void **state)
         { 4, 8 },              /* from */
         { 5, 8 },              /* to */
         { 6, VFM_CHANNELS_MAX },
-        { 8, 0x80 },           /* began before the clock did */
-        { 8, 0x7f },           /* and in a few hundred years */
-        { 16, 0x80 },          /* ended */
-        { 16 + 6, 0 },         /* before it began */
+        { 8, 0x80 },   /* began before the clock did */
+        { 8, 0x7f },   /* and in a few hundred years */
+        { 16, 0x80 },  /* ended */
+        { 16 + 6, 0 }, /* before it began */
     };
     uint8_t bytes[SPAN_BYTES];
     struct span got;
