@@ -17,15 +17,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <json-c/json.h>
-
 #include "check/wire.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/json.h"
 
 /* Beyond the data: the structures before it, and what servers pad with. */
 #define SLACK       4096
 #define JSON_DEPTH  16
+#define JSON_VALUES 256
 /* Messages of the server between a command and its answer, at most. */
 #define BETWEEN_MAX 64
 
@@ -233,39 +233,28 @@ ssize_t wire_call(struct wire *w, const struct wire_message *m,
     return answer.error == 0 || answer.error > 4095 ? -EIO : -(int)answer.error;
 }
 
-static struct json_object *get(struct json_object *o, const char *key)
-{
-    struct json_object *value = NULL;
-
-    if (json_object_is_type(o, json_type_object))
-        json_object_object_get_ex(o, key, &value);
-    return value;
-}
-
 /* What the answer to VERSION, @size bytes in w->in, says of itself. */
 static void learn(struct wire *w, size_t size)
 {
+    static const struct json_limits limits = { JSON_DEPTH, JSON_VALUES };
     const char *text = (const char *)w->in + sizeof(struct vfu_version);
-    struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
-    struct json_object *root = NULL;
-    struct json_object *caps;
-    struct json_object *max;
+    struct json *root = NULL;
+    const struct json *caps;
+    const struct json *max;
+    const struct json *whole;
 
     w->max_data = VFU_DEFAULT_MAX_DATA_XFER_SIZE;
-    if (tok != NULL && size > sizeof(struct vfu_version) &&
-        w->in[size - 1] == '\0')
-        root = json_tokener_parse_ex(tok, text,
-                                     (int)(size - sizeof(struct vfu_version)));
-    caps = get(root, "capabilities");
-    max = get(caps, "max_data_xfer_size");
-    if (max != NULL && json_object_get_int64(max) > 0)
-        w->max_data = json_object_get_int64(max) > WIRE_DATA_MAX
-                          ? WIRE_DATA_MAX
-                          : (uint32_t)json_object_get_int64(max);
-    w->takes_whole = json_object_get_boolean(get(caps, VFU_CAP_WHOLE_MESSAGES));
-    json_object_put(root);
-    if (tok != NULL)
-        json_tokener_free(tok);
+    if (size <= sizeof(struct vfu_version) || w->in[size - 1] != '\0' ||
+        json_read(text, strlen(text), &limits, &root) < 0)
+        return;
+    caps = json_get(root, "capabilities", JSON_OBJECT);
+    max = json_get(caps, "max_data_xfer_size", JSON_INTEGER);
+    whole = json_get(caps, VFU_CAP_WHOLE_MESSAGES, JSON_BOOLEAN);
+    if (max != NULL && max->integer > 0)
+        w->max_data = max->integer > WIRE_DATA_MAX ? WIRE_DATA_MAX
+                                                   : (uint32_t)max->integer;
+    w->takes_whole = whole != NULL && whole->boolean;
+    json_free(root);
 }
 
 /* Some servers want the proposal to be as long as their answer. */

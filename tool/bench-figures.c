@@ -136,20 +136,33 @@ static struct json_tree *value_object(const struct bench_value *value)
     return object;
 }
 
-/* The figures of a section, which stand together; NULL: none is known. */
+static bool is_figure_of(const struct bench *bench, int figure,
+                         const char *section)
+{
+    return bench_value(bench, (enum bench_figure)figure).is_known &&
+           strcmp(bench_names[figure].section, section) == 0;
+}
+
+static bool has_section(const struct bench *bench, const char *section)
+{
+    int i = 0;
+
+    while (i < BENCH_FIGURES && !is_figure_of(bench, i, section))
+        i++;
+    return i < BENCH_FIGURES;
+}
+
+/* The figures of a section, which stand together. */
 static struct json_tree *section_object(const struct bench *bench,
                                         const char *section)
 {
-    struct json_tree *object = NULL;
+    struct json_tree *object = json_object_make();
 
     for (int i = 0; i < BENCH_FIGURES; i++) {
         struct bench_value value = bench_value(bench, (enum bench_figure)i);
 
-        if (!value.is_known || strcmp(bench_names[i].section, section) != 0)
-            continue;
-        if (object == NULL)
-            object = json_object_make();
-        json_add(object, bench_names[i].name, value_object(&value));
+        if (is_figure_of(bench, i, section))
+            json_add(object, bench_names[i].name, value_object(&value));
     }
     return object;
 }
@@ -163,12 +176,9 @@ void bench_print_json(const struct bench *bench, const char *device,
     json_add_number(object, "vfmig_bench", BENCH_VERSION);
     json_add_string(object, "device", device);
     json_add_string(object, "link_uri", link);
-    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-        struct json_tree *section = section_object(bench, sections[i]);
-
-        if (section != NULL)
-            json_add(object, sections[i], section);
-    }
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
+        if (has_section(bench, sections[i]))
+            json_add(object, sections[i], section_object(bench, sections[i]));
     json_print_to(object, out);
 }
 

@@ -19,8 +19,10 @@ int device_wait(struct vfm_device *dev, struct vfm_error *err)
     int64_t deadline = CLOCK_NEVER;
     int n = device_wait_fds(dev, fds, &deadline);
 
+    /* Who has no memory for a moment looks again: the deadline is the call's.
+     */
     if (poll(fds, (nfds_t)n, clock_poll_timeout(deadline)) < 0 &&
-        errno != EINTR)
+        errno != EINTR && errno != ENOMEM)
         return error_set(err, -errno, "%s: cannot poll: %s", dev->name,
                          strerror(errno));
     return 0;

@@ -136,6 +136,7 @@ HARMLESS_AT = {
     ("recvmsg", "receive_some_header"): "the same",
     ("recv", "receive_some_body"): "the same",
     ("poll", "client_wait"): "the same",
+    ("poll", "device_wait"): "the same",
     ("shutdown", "socket_finish"): "the devices have a new owner, and the "
                                    "channel is closed next",
     ("shutdown", "exec_finish"): "the same",
