@@ -155,8 +155,7 @@ struct progress {
     bool has_table;
     bool has_line;
     struct check_report report; /* so far */
-    size_t failed;
-    size_t printed; /* results that stand in the table */
+    size_t printed;             /* results that stand in the table */
 };
 
 static void show_line(const struct progress *p, const struct check *check)
@@ -165,7 +164,7 @@ static void show_line(const struct progress *p, const struct check *check)
         return;
     if (check != NULL)
         fprintf(stderr, "\r\033[K%zu done, %zu failed: %s", p->report.count,
-                p->failed, check->name);
+                check_report_count(&p->report, CHECK_FAILED), check->name);
     else
         fputs("\r\033[K", stderr);
     fflush(stderr);
@@ -182,7 +181,6 @@ static void tell(void *opaque, const struct check *check,
     if (p->report.count == 0)
         p->report.results = result; /* the others follow it */
     p->report.count++;
-    p->failed += result->outcome == CHECK_FAILED;
     if (p->has_table)
         check_print_table(p->out, &p->report, false, &p->printed);
 }

@@ -384,7 +384,7 @@ int pieces_start(struct client *c, struct pieces *p, bool writes,
  * or the error of the first that failed; *@failed is its index. */
 int pieces_finish(struct client *c, struct pieces *p, unsigned int *failed);
 /* Whose answer comes next, while any is under way. */
-const struct request *pieces_waited_for(const struct pieces *p);
+const struct request *pieces_waited_for(struct pieces *p);
 /* Frees what it holds; nothing may be under way. */
 void pieces_end(struct pieces *p);
 

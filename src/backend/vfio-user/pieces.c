@@ -202,9 +202,9 @@ int pieces_finish(struct client *c, struct pieces *p, unsigned int *failed)
     return 0;
 }
 
-const struct request *pieces_waited_for(const struct pieces *p)
+const struct request *pieces_waited_for(struct pieces *p)
 {
-    return &p->ring[p->first % PIECES_DEPTH].req;
+    return &oldest(p)->req;
 }
 
 void pieces_end(struct pieces *p)
