@@ -6,6 +6,7 @@
 #
 #   $share              seen by every guest of a run as /mnt
 #   $share/NAME/run     what guest NAME runs
+#   $share/NAME/begun   there as soon as it does
 #   $share/NAME/status  what came of it
 #   $share/NAME/kernel  what the kernel complained of
 #   $share/NAME/console all that was printed
@@ -108,6 +109,7 @@ start()
 
     mkdir -p "$share/$name"
     {
+        printf ': >/mnt/%q/begun\n' "$name"
         printf 'export VFMIG_BUILD=%q LAB_NAME=%q LAB_MODULES=%q\n' \
             "$build" "$name" "$modules"
         printf 'exec %q' "$lab/guest/$1"
@@ -120,8 +122,29 @@ start()
     source*) options=($(network "$name" "target${name#source}" 1)) ;;
     target*) options=($(network "$name" "source${name#target}" 2)) ;;
     esac
-    boot "$name" "$modules" -serial "file:$share/$name/console" "${options[@]}" \
-        >"$share/$name/qemu" 2>&1 </dev/null &
+    boot_until_begun "$name" "$modules" "${options[@]}" </dev/null &
+}
+
+# A kernel whose processors are emulated, and are kept waiting, may panic before
+# it is up.  It has shown nothing of ours then, and is given another chance.
+boot_until_begun()
+{
+    local name=$1 try
+
+    for try in 1 2 3; do
+        rm -f "$share/$name/console"
+        boot "$@" -serial "file:$share/$name/console" >"$share/$name/qemu" 2>&1
+        [ ! -e "$share/$name/begun" ] || return
+        say "$name: the guest did not come up, the ${try}. time:"
+        show_end "$name"
+    done
+}
+
+# show_end NAME: the last that was heard of it.
+show_end()
+{
+    cat "$share/$1/qemu"
+    tr -d '\r' <"$share/$1/console" | tail -n 40 | sed 's/^/# /'
 }
 
 # finish NAME: what it printed, and whether all went well.
@@ -138,8 +161,7 @@ finish()
     fi
     if [ "$status" != 0 ]; then
         say "$1: ${status:+exit status }${status:-it did not end by itself}"
-        cat "$folder/qemu"
-        tr -d '\r' <"$folder/console" | tail -n 40 | sed 's/^/# /'
+        show_end "$1"
         return 1
     fi
 }

@@ -15,7 +15,8 @@ target_uri=tcp:10.0.0.2:4444
 timeout=3s
 
 mark() { : >"/mnt/$scenario.$1"; }
-marked() { check "the other one has $1" await 60 test -e "/mnt/$scenario.$1"; }
+# The other one may have to be started again.
+marked() { check "the other one has $1" await 100 test -e "/mnt/$scenario.$1"; }
 
 # -------------------------------------------------------------------- moves
 
