@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "emulator/buffer.h"
 #include "emulator/loader.h"
 #include "util/error.h"
+#include "util/pages.h"
 
 #define HOT_PAGE_BYTES (EDEV_PAGE_SIZE + sizeof(uint32_t))
 
@@ -48,8 +48,8 @@ int loader_init(struct loader *l, const struct memory *m, uint32_t vectors)
 
     *l = (struct loader){ .memory = m };
     l->got = calloc(hot > 0 ? hot : 1, sizeof(*l->got));
-    l->small = buffer_new(STREAM_SMALL_MAX);
-    l->result.bar2 = buffer_new(EDEV_BAR2_SIZE);
+    l->small = pages_new(STREAM_SMALL_MAX);
+    l->result.bar2 = pages_new(EDEV_BAR2_SIZE);
     l->result.msix = malloc(vectors > 0 ? vectors * 16u : 1);
     l->hash = XXH3_createState();
     if (l->got == NULL || l->small == NULL || l->result.bar2 == NULL ||

@@ -15,6 +15,7 @@
 #include "emulator/server.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/pages.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
@@ -127,6 +128,7 @@ int main(int argc, char *argv[])
     }
     if (print_instead(&options))
         return 0;
+    pages_fetch_program();
     signals = open_signals(&err);
     ret = signals < 0 ? signals : device_create(&options, &d, &err);
     if (ret == 0)

@@ -11,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "emulator/buffer.h"
 #include "emulator/saver.h"
+#include "util/pages.h"
 
 int saver_init(struct saver *s, const struct memory *m)
 {
     uint64_t hot = m->hot_size / EDEV_PAGE_SIZE;
 
     *s = (struct saver){ .memory = m };
-    s->small = buffer_new(STREAM_SMALL_MAX);
+    s->small = pages_new(STREAM_SMALL_MAX);
     s->sent = calloc(hot > 0 ? hot : 1, sizeof(*s->sent));
     s->hash = XXH3_createState();
     if (s->small == NULL || s->sent == NULL || s->hash == NULL) {

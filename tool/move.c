@@ -28,6 +28,7 @@
 #include "timeline.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/pages.h"
 
 /* One run of a command. */
 struct run {
@@ -524,6 +525,7 @@ static int run_move(const struct move *move)
     int code;
     int ret;
 
+    pages_fetch_program();
     progress_init(&run.bar, move->options.quiet);
     ret = do_move(&run, &err);
     code = exit_code(&run, ret);
@@ -540,28 +542,6 @@ static int run_move(const struct move *move)
     report_finish(&run.report);
     timeline_close(&run.timeline);
     return code;
-}
-
-/*
- * Whether standard output takes what will be printed, as far as one can know:
- * writing nothing fails where everything would (closed, /dev/full).  Better
- * now than when the devices have moved.
- */
-static int check_stdout(const struct move *move)
-{
-    ssize_t ret;
-
-    if (stdout_is_taken(move))
-        return EXIT_DONE;
-    do
-        ret = write(STDOUT_FILENO, "", 0);
-    while (ret < 0 && errno == EINTR);
-    if (ret == 0)
-        return EXIT_DONE;
-
-    say_error("standard output: cannot write to it: %s; nothing was touched",
-              strerror(errno));
-    return EXIT_FAILED;
 }
 
 static int check_and_run(const struct move *move)
@@ -581,7 +561,7 @@ static int check_and_run(const struct move *move)
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)
         return say_usage(move_name(move), "%s", err.message);
 
-    code = check_stdout(move);
+    code = stdout_is_taken(move) ? EXIT_DONE : report_check_stdout();
     return code == EXIT_DONE ? run_move(move) : code;
 }
 

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "migration/inbox.h"
+#include "util/pages.h"
 
 int inbox_init(struct inbox *in, size_t size)
 {
     *in = (struct inbox){ .size = size };
-    in->buf = malloc(size);
+    in->buf = pages_new(size);
     return in->buf == NULL ? -ENOMEM : 0;
 }
 

@@ -14,6 +14,7 @@
 #include "stream/format.h"
 #include "util/clock.h"
 #include "util/error.h"
+#include "util/pages.h"
 
 /* An index may be so far ahead of the lowest that has not come.  More packets
  * than this, even if they were empty, do not fit between the two sides. */
@@ -91,12 +92,12 @@ static size_t packed_size(const struct lane *lane)
 
 static int init_source(const struct vfm_migration *m, struct lane *lane)
 {
-    lane->rest = malloc(lane->size);
+    lane->rest = pages_new(lane->size);
     if (lane->rest == NULL)
         return -ENOMEM;
     if (!m->lanes.compressed)
         return 0;
-    lane->packed = malloc(packed_size(lane));
+    lane->packed = pages_new(packed_size(lane));
     return lane->packed == NULL ? -ENOMEM : packer_new(&lane->packer, NULL);
 }
 

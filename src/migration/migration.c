@@ -13,6 +13,7 @@
 #include "util/clock.h"
 #include "util/error.h"
 #include "util/options.h"
+#include "util/pages.h"
 
 #define DOWNTIME_LIMIT_MS   300
 #define PRE_COPY_TIMEOUT_MS 600000
@@ -182,6 +183,7 @@ int vfm_migration_new(struct vfm_channel *channel,
     *mp = NULL;
     if (m == NULL)
         return error_set(err, -ENOMEM, "migration: out of memory");
+    pages_fetch(m, sizeof(*m));
     m->channel = channel;
     m->spent_for = m->wait.device = SPAN_NO_ONE;
     m->epoll_fd = m->cancel_fd = m->due_fd = m->timer_fd = -1;
