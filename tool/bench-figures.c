@@ -182,6 +182,10 @@ void bench_print_json(const struct bench *bench, const char *device,
     json_print_to(object, out);
 }
 
+/* The kernel looks at what a processor does once in a tick: less of them say
+ * nothing. */
+#define BUSY_TICKS_MIN 32
+
 uint64_t bench_busy(struct bench_busy *busy)
 {
     unsigned long long v[8] = { 0 };
@@ -201,8 +205,7 @@ uint64_t bench_busy(struct bench_busy *busy)
     for (int i = 0; i < n; i++)
         now.total += v[i];
     *busy = now;
-    /* Shorter than a tick of the kernel's: nobody knows. */
-    if (now.total <= old.total || now.idle < old.idle)
+    if (now.total < old.total + BUSY_TICKS_MIN || now.idle < old.idle)
         return 1000;
     return 1000 - (now.idle - old.idle) * 1000 / (now.total - old.total);
 }

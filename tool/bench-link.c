@@ -1,13 +1,12 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Measuring a link, and a trial over it: a migration in all but its end.  The
- * source's device runs on, the target's is told what it was before.
- *
- * The clocks of the two sides are compared by the pings, so that what the
- * target saw can be put on the source's.
+ * Measuring a link, and a trial over it: a migration up to the moment in which
+ * the target has loaded all of it, and would be given the device.  There it is
+ * cancelled: the source's device runs on, the target's is reset.
  */
 #include <errno.h>
+#include <time.h>
 
 #include <vfmig/migration.h>
 
@@ -17,42 +16,47 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-#define PINGS       33
-#define BULK_FIRST  (UINT64_C(4) << 20)
-#define BULK_NS     (NS_PER_SEC / 4)
+#define PINGS         33
+#define PING_PAUSE_NS (NS_PER_SEC / 1000)
+#define BULK_FIRST    (UINT64_C(4) << 20)
+#define BULK_NS       (NS_PER_SEC / 4)
 
 /* What a device that does not converge is given. */
-#define PRE_COPY_MS 10000
+#define PRE_COPY_MS   10000
 
 /* What is in the link's buffers must get there. */
-#define BULK_MS     (4 * WIRE_TIMEOUT_MS)
+#define BULK_MS       (4 * WIRE_TIMEOUT_MS)
 
 /* Both sides call it that. */
-#define TRIAL_ID    "bench"
+#define TRIAL_ID      "bench"
+
+/* So long that both sides sleep, as those of a migration do that wait for a
+ * word: waking up is most of what a word takes on a fast link. */
+static void pause_between_pings(void)
+{
+    const struct timespec pause = { .tv_nsec = PING_PAUSE_NS };
+
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+}
 
 static int ping(struct bench *bench, struct vfm_channel *ch,
-                struct bench_clocks *pair, struct vfm_error *err)
+                struct vfm_error *err)
 {
     struct bench rtts = { 0 };
 
-    *pair = (struct bench_clocks){ .rtt = UINT64_MAX };
     for (unsigned int i = 0; i < PINGS; i++) {
         struct wire wire = { .type = WIRE_PING, .a = i };
-        int64_t start = clock_now();
-        int ret = wire_send(ch, &wire, err);
-        uint64_t rtt;
+        int64_t start;
+        int ret;
 
+        pause_between_pings();
+        start = clock_now();
+        ret = wire_send(ch, &wire, err);
         if (ret == 0)
             ret = wire_recv(ch, WIRE_PONG, &wire, WIRE_TIMEOUT_MS, err);
         if (ret < 0)
             return ret;
-        rtt = (uint64_t)(clock_now() - start);
-        bench_add(&rtts, BENCH_RTT_NS, rtt);
-        if (rtt < pair->rtt) {
-            pair->rtt = rtt;
-            /* Whatever that clock is: only differences are used. */
-            pair->offset = (int64_t)(wire.b - (uint64_t)start - rtt / 2);
-        }
+        bench_add(&rtts, BENCH_RTT_NS, (uint64_t)(clock_now() - start));
     }
     bench_add(bench, BENCH_RTT_NS, bench_value(&rtts, BENCH_RTT_NS).median);
     return 0;
@@ -96,60 +100,108 @@ static int measure_rate(struct bench *bench, struct vfm_channel *ch,
     return ret;
 }
 
+/* One side of a trial, while it is under way. */
+struct trial_run {
+    struct vfm_migration *migration;
+    enum vfm_role role;
+    struct bench_move *moved;
+    int64_t began_at;
+    struct bench_busy busy;
+};
+
+/* The state is under way: from when it may be until all of it is loaded. */
+static void begin_window(struct trial_run *run)
+{
+    run->began_at = clock_now();
+    bench_busy(&run->busy);
+}
+
+static void end_window(struct trial_run *run)
+{
+    run->moved->took_ns = (uint64_t)(clock_now() - run->began_at);
+    run->moved->permille = bench_busy(&run->busy);
+}
+
+/* A source that has heard that all is loaded knows what was to be known. */
 static void take_event(void *opaque, const struct vfm_event *event)
 {
-    struct bench_move *trial = opaque;
+    struct trial_run *run = opaque;
+    bool is_source = run->role == VFM_ROLE_SOURCE;
 
     if (event->kind != VFM_EVENT_STAGE)
         return;
-    if (event->stage == VFM_STAGE_STOP)
-        trial->stopped_at = clock_now();
-    if (event->stage > VFM_STAGE_CHECK && trial->loaded_at == 0)
-        trial->loaded_at = clock_now();
+    if (event->stage == (is_source ? VFM_STAGE_STOP : VFM_STAGE_COMPLETE))
+        begin_window(run);
+    if (event->stage != (is_source ? VFM_STAGE_YOURS : VFM_STAGE_LOADED))
+        return;
+    end_window(run);
+    if (is_source)
+        vfm_migration_cancel(run->migration);
 }
 
-/* Moves the device; what it came to is in @moved. */
-static int move(struct vfm_channel *ch, struct vfm_device *dev,
-                enum vfm_role role, struct bench_move *moved, bool *is_lost,
-                struct vfm_error *err)
+static int make_migration(struct trial_run *run, struct vfm_channel *ch,
+                          struct vfm_device *dev, struct vfm_error *err)
 {
     static const struct vfm_migration_callbacks callbacks = {
         .size = sizeof(callbacks),
         .event = take_event,
     };
-    bool is_source = role == VFM_ROLE_SOURCE;
+    bool is_source = run->role == VFM_ROLE_SOURCE;
     const struct vfm_migration_options options = {
         .size = sizeof(options),
-        .role = role,
-        .peer = VFM_PEER_NONE,
+        .role = run->role,
+        .peer = VFM_PEER_VFMIG,
         .paused = !is_source,
-        .keep_running = is_source,
         .pre_copy_timeout_ms = is_source ? PRE_COPY_MS : 0,
         .force_switchover = is_source,
         .callbacks = &callbacks,
-        .opaque = moved,
+        .opaque = run,
     };
+    int ret = vfm_migration_new(ch, &options, &run->migration, err);
+
+    return ret < 0
+               ? ret
+               : vfm_migration_add_device(run->migration, dev, TRIAL_ID, err);
+}
+
+/* A trial that went as far as it was to go has failed: the source has cancelled
+ * it, and the target was told so. */
+static int judge(const struct trial_run *run, int ret, struct vfm_error *err)
+{
+    int end = run->role == VFM_ROLE_SOURCE ? -ECANCELED : -EREMOTEIO;
+
+    if (ret == 0)
+        return error_set(err, -EPROTO, "bench: a trial was not cancelled");
+    if (ret != end || run->moved->took_ns == 0 || interrupt_is_pending() ||
+        vfm_migration_get_outcome(run->migration) != VFM_OUTCOME_FAILED)
+        return ret;
+    *err = (struct vfm_error){ 0 };
+    return 0;
+}
+
+/* Moves the device as far as a trial goes; what it came to is in @moved. */
+static int move(struct vfm_channel *ch, struct vfm_device *dev,
+                enum vfm_role role, struct bench_move *moved, bool *is_lost,
+                struct vfm_error *err)
+{
+    struct trial_run run = { .role = role, .moved = moved };
     struct vfm_device_stats stats = { .size = sizeof(stats) };
-    struct bench_busy busy = { 0 };
-    struct vfm_migration *m = NULL;
-    int ret = vfm_migration_new(ch, &options, &m, err);
+    int ret;
 
     *moved = (struct bench_move){ 0 };
-    if (ret == 0)
-        ret = vfm_migration_add_device(m, dev, TRIAL_ID, err);
+    ret = make_migration(&run, ch, dev, err);
     if (ret == 0) {
-        interrupt_watch(m);
-        bench_busy(&busy);
-        ret = vfm_migration_run(m, err);
-        moved->permille = bench_busy(&busy);
+        interrupt_watch(run.migration);
+        ret = vfm_migration_run(run.migration, err);
         interrupt_watch(NULL);
-        *is_lost = vfm_migration_get_outcome(m) == VFM_OUTCOME_LOST;
-        vfm_migration_get_device_stats(m, 0, &stats);
+        *is_lost = vfm_migration_get_outcome(run.migration) == VFM_OUTCOME_LOST;
+        vfm_migration_get_device_stats(run.migration, 0, &stats);
         moved->stop_ns = stats.stop_ns;
         moved->check_ns = stats.check_ns;
         moved->stop_copy_bytes = stats.stop_copy_bytes;
+        ret = judge(&run, ret, err);
     }
-    vfm_migration_close(m);
+    vfm_migration_close(run.migration);
     return ret;
 }
 
@@ -157,15 +209,8 @@ static void add_result(struct bench *bench, const struct bench_trial *trial,
                        const struct wire *result)
 {
     const struct bench_move *moved = &trial->move;
-    /* The other side's word may be anything, so that overflows must not
-     * matter. */
-    uint64_t loaded = result->d - (uint64_t)trial->clocks.offset;
-    uint64_t stopped =
-        loaded - (uint64_t)moved->stopped_at + trial->clocks.rtt / 2;
 
-    if (stopped < moved->stop_ns || stopped > INT64_MAX)
-        stopped = moved->stop_ns;
-    bench_add(bench, BENCH_TRIAL_STOPPED_NS, stopped);
+    bench_add(bench, BENCH_TRIAL_STOPPED_NS, moved->took_ns);
     bench_add(bench, BENCH_TRIAL_STOP_NS, moved->stop_ns);
     bench_add(bench, BENCH_TRIAL_CHECK_NS, result->a);
     bench_add(bench, BENCH_TRIAL_START_NS, result->b);
@@ -212,7 +257,7 @@ int bench_link(struct bench *bench, struct vfm_channel *ch,
     int ret = greet(ch, &has_device, err);
 
     if (ret == 0)
-        ret = ping(bench, ch, &trial->clocks, err);
+        ret = ping(bench, ch, err);
     if (ret == 0)
         ret = measure_rate(bench, ch, err);
     if (ret < 0)
@@ -241,28 +286,41 @@ int bench_fetch(struct bench *bench, struct vfm_channel *ch,
     return wire_send(ch, &bye, err);
 }
 
-/* Loads the device, lets it run, and has it in the state that it was in. */
+/* From STOP, which nobody waits for, to RUNNING. */
+static int time_start(struct vfm_device *dev, uint64_t *ns,
+                      struct vfm_error *err)
+{
+    int ret = vfm_device_set_state(dev, VFM_STATE_STOP, err);
+    int64_t start = clock_now();
+
+    if (ret == 0)
+        ret = vfm_device_set_state(dev, VFM_STATE_RUNNING, err);
+    *ns = (uint64_t)(clock_now() - start);
+    return ret;
+}
+
+/* Loads the device, which the trial's end resets, and has it start, and in the
+ * state that it was in. */
 static int load_trial(struct vfm_channel *ch, struct vfm_device *dev,
                       struct wire *result, struct vfm_error *err)
 {
     enum vfm_state was = vfm_device_state(dev);
     struct bench_move moved = { 0 };
+    uint64_t start_ns = 0;
     bool is_lost;
-    int64_t start;
     int ret = move(ch, dev, VFM_ROLE_TARGET, &moved, &is_lost, err);
 
+    if (ret == 0)
+        ret = time_start(dev, &start_ns, err);
     if (ret < 0)
         return ret;
-    start = clock_now();
-    ret = vfm_device_set_state(dev, VFM_STATE_RUNNING, err);
     *result = (struct wire){
         .type = WIRE_RESULT,
         .a = moved.check_ns,
-        .b = (uint64_t)(clock_now() - start),
+        .b = start_ns,
         .c = moved.permille,
-        .d = (uint64_t)moved.loaded_at,
     };
-    return ret == 0 ? vfm_device_set_state(dev, was, err) : ret;
+    return vfm_device_set_state(dev, was, err);
 }
 
 static int serve_trial(struct vfm_channel *ch, struct vfm_device *dev,
@@ -316,7 +374,6 @@ static int serve_frame(struct vfm_channel *ch, struct vfm_device *dev,
         return wire_send(ch, wire, err);
     case WIRE_PING:
         wire->type = WIRE_PONG;
-        wire->b = (uint64_t)clock_now();
         return wire_send(ch, wire, err);
     case WIRE_BULK:
         return serve_bulk(ch, wire->a, err);

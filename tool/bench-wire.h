@@ -7,11 +7,10 @@
  * What the two sides of a bench say to each other: frames of one length.
  *
  *     HELLO  a: 1 if there is a device            answered with a HELLO
- *     PING   a: anything                          PONG, a: the same, b: clock
+ *     PING   a: anything                          PONG, a: the same
  *     BULK   a: bytes, which follow               DONE
- *     TRIAL                                       GO, then a stream from there
- *                                                 to here, which takes the
- *                                                 connection with it
+ *     TRIAL                                       GO, then a migration, which
+ *                                                 takes the connection with it
  *     FETCH                                       RESULT, of the last TRIAL
  *     BYE    a: 1 if it is the last connection    nothing; the end
  *     REFUSED  a: bytes of text that follow       any answer may be that

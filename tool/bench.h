@@ -46,7 +46,8 @@ enum bench_figure {
     BENCH_LINK_RATE,
 
     /* A trial: from one device to another, over the link. */
-    BENCH_TRIAL_STOPPED_NS, /* from the stop to the word that all is loaded */
+    BENCH_TRIAL_STOPPED_NS, /* from the stop until the source knows that all is
+                             * loaded */
     BENCH_TRIAL_STOP_NS,    /* of that: the source's device, stopping */
     BENCH_TRIAL_CHECK_NS,   /* of that: the target's device, checking */
     BENCH_TRIAL_START_NS,   /* not of that: the target's device, starting */
@@ -103,24 +104,18 @@ int bench_check_state(struct vfm_device *dev, struct vfm_error *err);
 
 /* What is known of a move at one side. */
 struct bench_move {
-    int64_t stopped_at; /* source */
-    int64_t loaded_at;  /* target; likewise: */
-    uint64_t check_ns;
-    uint64_t stop_ns;
+    uint64_t took_ns;  /* from the stop, or from the first that came while it
+                        * was stopped, until all was loaded; */
+    uint64_t permille; /* how busy the processors were then */
+    uint64_t stop_ns;  /* source; likewise: */
     uint64_t stop_copy_bytes;
-    uint64_t permille; /* of the processors */
-};
-
-struct bench_clocks {
-    uint64_t rtt;   /* of the fastest ping */
-    int64_t offset; /* from our clock to theirs */
+    uint64_t check_ns; /* target */
 };
 
 /* A trial, until its result is fetched. */
 struct bench_trial {
     struct vfm_device *dev; /* NULL: there are none */
     bool is_pending;
-    struct bench_clocks clocks;
     struct bench_move move;
 };
 
@@ -150,7 +145,8 @@ void bench_print_json(const struct bench *bench, const char *device,
                       const char *link, FILE *out);
 
 /* Thousandths of the processors' time that were busy since the last call with
- * this structure, zeroed at first; 1000 if the kernel does not tell. */
+ * this structure, zeroed at first; 1000 if the kernel does not tell, or it was
+ * too short to tell. */
 struct bench_busy {
     uint64_t idle;
     uint64_t total;

@@ -13,15 +13,18 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* Words of the handover that the devices wait for: LOADED, YOURS, RUNNING. */
-#define HANDOVER_TRIPS 1.5
+/* Ways that the devices wait for, two of them a round trip: the end of their
+ * state, LOADED, YOURS, RUNNING. */
+#define TRIPS       2
+/* As many of these as a trial has made. */
+#define TRIAL_TRIPS 1
 
 /* Single rates say nothing of how the parts get along. */
-#define RATES_LOW      0.7
-#define RATES_HIGH     2.0
+#define RATES_LOW   0.7
+#define RATES_HIGH  2.0
 
 /* No two runs are the same, whatever the samples say. */
-#define SPREAD_MIN     0.1
+#define SPREAD_MIN  0.1
 
 /* What one device takes; ns. */
 struct share {
@@ -112,7 +115,7 @@ static struct share trial_share(const struct predict_file *file,
 
     share.data =
         positive(get(file, BENCH_TRIAL_STOPPED_NS, which) - share.stop -
-                 share.check - get(file, BENCH_RTT_NS, which) / 2);
+                 share.check - TRIAL_TRIPS * get(file, BENCH_RTT_NS, which));
     share.data =
         larger(share.data, time_for(share.bytes, (double)link->bytes_per_sec));
     share.room = room_of(file, link, &share);
@@ -221,7 +224,7 @@ int predict_compute(const struct predict_input *in, struct prediction *p,
     struct sum mid = sum_up(in, MEDIAN);
     struct sum min = sum_up(in, MIN);
     struct sum max = sum_up(in, MAX);
-    double handover = HANDOVER_TRIPS * mid.rtt;
+    double handover = TRIPS * mid.rtt;
     double moved = data(&mid, mid.room);
     double ns = arcs(&mid) + moved + handover;
     double low, high;

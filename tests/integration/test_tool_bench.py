@@ -138,7 +138,8 @@ def test_a_trial_leaves_the_source_as_it_was(tmp_path):
     after = json.loads((tmp_path / "a.json").read_text())
     assert after["resets"] == after["loads_accepted"] == 0
     after = json.loads((tmp_path / "b.json").read_text())
-    assert after["memory_seed"] == 1 and after["loads_accepted"] == 3
+    assert after["loads_accepted"] == after["resets"] == 3
+    assert after["memory_seed"] == 2  # nothing of the source's is left there
     link, trial = figures(told, "link"), figures(told, "trial")
     assert 0 < link["rtt_ns"] < 1e9 and link["bytes_per_sec"] > MIB
     assert trial["stopped_ns"] >= trial["stop_ns"] > 0
@@ -165,6 +166,32 @@ def test_a_target_that_cannot_load_fails_both(tmp_path):
         there.finish().exits(1)
         assert a.state() == "RUNNING"
     assert "vfmig bench --listen" in run.error()
+
+
+def test_a_target_that_cannot_be_reset_fails_both(tmp_path):
+    with Device(tmp_path, "a") as a, \
+            Device(tmp_path, "b", "--fail", "DEVICE_RESET:EIO") as b, \
+            listener(tmp_path, "-d", b.word) as there:
+        vfmig("bench", "-d", a.word, there.uri).exits(1)
+        there.finish().exits(1)
+        assert a.state() == "RUNNING"
+    assert "cannot reset" in there.error()
+
+
+def test_a_signal_in_a_trial_is_no_end_of_it(tmp_path):
+    """Both end in a cancelled migration."""
+    slow = "RESUMING>STOP:300,count=0"
+    with Device(tmp_path, "a", "--report", tmp_path / "a.json") as a, \
+            Device(tmp_path, "b", "--delay", slow, "--report",
+                   tmp_path / "b.json") as b, \
+            listener(tmp_path, "-d", b.word) as there, \
+            Run("bench", "-d", a.word, "--rounds", "64", there.uri) as run:
+        wait_for_steps(b, tmp_path / "b.json")
+        run.signal(signal.SIGINT)
+        run.finish().exits(1)
+        there.finish().exits(1)
+        assert a.state() == "RUNNING" and b.state() == "RUNNING"
+    assert "cancelled" in run.error()
 
 
 def rows(*pairs):
@@ -271,7 +298,7 @@ def test_a_link_of_a_byte_a_second_is_slow(tmp_path):
         vfmig("bench", "-d", device.word, "-o", path).ok()
     told = predicted(path, "--link", "1,2000000")
     assert told["data_ns"] == told["stop_copy_bytes"] * 10**9
-    assert told["link_ns"] == 3 * 10**9
+    assert told["link_ns"] == 4 * 10**9
 
 
 def move(tmp_path, a, b, *words):
