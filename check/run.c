@@ -25,6 +25,9 @@
 #define BACK_TIMEOUT_MS 60000
 /* Of a state that is loaded to that end. */
 #define PIECE           ((size_t)1 << 20)
+/* Checks in which the device did not answer, until the rest is left out: each
+ * waits as long as a check may take. */
+#define SILENT_MAX      3
 
 static const struct {
     uint32_t bit;
@@ -209,10 +212,28 @@ static const char *obstacle(const struct run *r, const struct check *check)
         return r->lost;
     if (r->options->is_cancelled != NULL && r->options->is_cancelled())
         return "cancelled";
+    if (r->silent >= SILENT_MAX)
+        return "the device did not answer in several checks before: run this "
+               "one alone with --only";
     for (size_t i = 0; i < NEEDS_COUNT; i++)
         if ((check->needs & needs[i].bit) != 0 && (r->has & needs[i].bit) == 0)
             return needs[i].why;
     return NULL;
+}
+
+/* What is wrong with a connection is more than an error's name. */
+static void judge_broken(struct run *r)
+{
+    int error = r->raw->broken;
+
+    if (error == -ETIMEDOUT)
+        r->silent++;
+    if (error == -EPROTO)
+        check_fail(r, "the connection broke: the server sent what is no answer "
+                      "to what it was asked");
+    else
+        check_fail(r, "the connection broke: %s%s", step_errno(error),
+                   error == -ETIMEDOUT ? "" : ": did the server crash?");
 }
 
 static void run_one(struct run *r)
@@ -229,8 +250,7 @@ static void run_one(struct run *r)
         check->timeout_ms != 0 ? check->timeout_ms : CHECK_TIMEOUT_MS);
     check->run(r, check->arg);
     if (raw_is_broken(r->raw))
-        check_fail(r, "the connection broke: %s: did the server crash?",
-                   step_errno(r->raw->broken));
+        judge_broken(r);
     r->now->ns = clock_now() - start;
     if (run_bring_back(r) < 0)
         check_lose(r, r->lost);
@@ -285,6 +305,7 @@ int run_checks(struct raw *raw, const struct run_options *options,
     for (const struct check_group *g = check_groups; g->name != NULL; g++)
         run_group(&r, g, tell, opaque, results->all, &results->count);
     results->is_lost = r.lost[0] != '\0';
+    results->is_silent = r.silent >= SILENT_MAX;
     image_free(&r.image);
     return 0;
 }

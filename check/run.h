@@ -42,6 +42,7 @@ struct run {
     uint64_t announced;          /* bytes of state; 0: unknown */
     bool is_endless;             /* once they did not come to an end */
     bool is_never_done;          /* nor did those of PRE_COPY */
+    unsigned int silent;         /* checks that the device did not answer in */
 
     /* The session of the state that the device is in, and the one before it,
      * whose descriptor is kept until the check is over; -1: none. */
@@ -67,7 +68,10 @@ typedef void run_tell_fn(void *opaque, const struct check *check,
 struct run_results {
     struct check_result *all; /* the caller frees them */
     size_t count;
-    bool is_lost; /* the device, and what came after it was skipped */
+    /* What came after it was skipped: the device could not be brought back, or
+     * has not answered in several checks. */
+    bool is_lost;
+    bool is_silent;
 };
 
 /*

@@ -124,6 +124,17 @@ def test_a_device_that_cannot_be_brought_back_is_left_alone(tmp_path):
         assert outcomes(run)["session-gives-a-state"] == "skipped"
 
 
+def test_a_device_that_does_not_answer_is_not_waited_for_all_the_time(tmp_path):
+    with Device(tmp_path, "d", "--delay", "MIG_DATA_READ:0,count=0") as device:
+        run = vfmig("check", "-d", f"{device.word},data-timeout=300", "--json",
+                    seconds=LONG).exits(1)
+        assert "does not answer" in run.json()["error"]
+        assert len(those(run, "failed")) == 3
+        assert all("ETIMEDOUT" in reasons(run)[name]
+                   for name in those(run, "failed"))
+        assert "--only" in reasons(run)[those(run, "skipped")[-1]]
+
+
 def test_a_device_that_is_lost_in_a_quirks_check_is_a_failure(tmp_path):
     """The rest was skipped: nobody may take that for a device that is well."""
     with Device(tmp_path, "d", "--fail", "STOP_COPY>STOP,count=0", "--fail",
