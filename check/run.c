@@ -5,8 +5,8 @@
  *
  * A device that has failed a check is brought back by what a migration would
  * do: ask for RUNNING, else reset it, else load what it once was, else close
- * and open it.  One that stays
- * away is not asked again: the rest is skipped, and says why.
+ * and open it.  One that stays away, or does not answer in several checks, is
+ * not asked again: the rest is skipped, and says why.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -25,8 +25,8 @@
 #define BACK_TIMEOUT_MS 60000
 /* Of a state that is loaded to that end. */
 #define PIECE           ((size_t)1 << 20)
-/* Checks in which the device did not answer, until the rest is left out: each
- * waits as long as a check may take. */
+/* So many checks in which the device did not answer in time, and the rest is
+ * left out: each may wait for CHECK_TIMEOUT_MS. */
 #define SILENT_MAX      3
 
 static const struct {
@@ -205,6 +205,10 @@ static int prepare(struct run *r, struct vfm_error *err)
     return 0;
 }
 
+static const char too_silent[] =
+    "the device did not answer in time in several checks before: run this one "
+    "alone with --only";
+
 /* Why @check cannot be run, or NULL. */
 static const char *obstacle(const struct run *r, const struct check *check)
 {
@@ -213,21 +217,19 @@ static const char *obstacle(const struct run *r, const struct check *check)
     if (r->options->is_cancelled != NULL && r->options->is_cancelled())
         return "cancelled";
     if (r->silent >= SILENT_MAX)
-        return "the device did not answer in several checks before: run this "
-               "one alone with --only";
+        return too_silent;
     for (size_t i = 0; i < NEEDS_COUNT; i++)
         if ((check->needs & needs[i].bit) != 0 && (r->has & needs[i].bit) == 0)
             return needs[i].why;
     return NULL;
 }
 
-/* What is wrong with a connection is more than an error's name. */
-static void judge_broken(struct run *r)
+/* A server that breaks the rules, is silent, or is gone: each is looked for
+ * elsewhere. */
+static void fail_broken(struct run *r)
 {
     int error = r->raw->broken;
 
-    if (error == -ETIMEDOUT)
-        r->silent++;
     if (error == -EPROTO)
         check_fail(r, "the connection broke: the server sent what is no answer "
                       "to what it was asked");
@@ -243,14 +245,17 @@ static void run_one(struct run *r)
     int64_t start = clock_now();
 
     if (why != NULL) {
+        r->is_given_up = r->is_given_up || why == too_silent;
         check_skip(r, "%s", why);
         return;
     }
     r->raw->deadline = clock_deadline(
         check->timeout_ms != 0 ? check->timeout_ms : CHECK_TIMEOUT_MS);
     check->run(r, check->arg);
+    if (r->raw->broken == -ETIMEDOUT)
+        r->silent++;
     if (raw_is_broken(r->raw))
-        judge_broken(r);
+        fail_broken(r);
     r->now->ns = clock_now() - start;
     if (run_bring_back(r) < 0)
         check_lose(r, r->lost);
@@ -305,7 +310,7 @@ int run_checks(struct raw *raw, const struct run_options *options,
     for (const struct check_group *g = check_groups; g->name != NULL; g++)
         run_group(&r, g, tell, opaque, results->all, &results->count);
     results->is_lost = r.lost[0] != '\0';
-    results->is_silent = r.silent >= SILENT_MAX;
+    results->is_given_up = r.is_given_up;
     image_free(&r.image);
     return 0;
 }

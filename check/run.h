@@ -42,7 +42,8 @@ struct run {
     uint64_t announced;          /* bytes of state; 0: unknown */
     bool is_endless;             /* once they did not come to an end */
     bool is_never_done;          /* nor did those of PRE_COPY */
-    unsigned int silent;         /* checks that the device did not answer in */
+    unsigned int silent;         /* checks it did not answer in, in time */
+    bool is_given_up;            /* and others were skipped for that */
 
     /* The session of the state that the device is in, and the one before it,
      * whose descriptor is kept until the check is over; -1: none. */
@@ -68,10 +69,10 @@ typedef void run_tell_fn(void *opaque, const struct check *check,
 struct run_results {
     struct check_result *all; /* the caller frees them */
     size_t count;
-    /* What came after it was skipped: the device could not be brought back, or
-     * has not answered in several checks. */
+    /* Why the rest was skipped, if it was: the device could not be brought
+     * back; it did not answer in time. */
     bool is_lost;
-    bool is_silent;
+    bool is_given_up;
 };
 
 /*

@@ -182,8 +182,8 @@ void bench_print_json(const struct bench *bench, const char *device,
     json_print_to(object, out);
 }
 
-/* The kernel looks at what a processor does once in a tick: less of them say
- * nothing. */
+/* The kernel looks at what each processor does once in a tick: fewer looks than
+ * these, at all of them together, say nothing. */
 #define BUSY_TICKS_MIN 32
 
 uint64_t bench_busy(struct bench_busy *busy)
@@ -200,12 +200,12 @@ uint64_t bench_busy(struct bench_busy *busy)
         fclose(file);
     }
     if (n < 5)
-        return 1000;
+        return 0;
     now.idle = v[3] + v[4];
     for (int i = 0; i < n; i++)
         now.total += v[i];
     *busy = now;
     if (now.total < old.total + BUSY_TICKS_MIN || now.idle < old.idle)
-        return 1000;
+        return 0;
     return 1000 - (now.idle - old.idle) * 1000 / (now.total - old.total);
 }

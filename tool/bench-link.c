@@ -109,7 +109,8 @@ struct trial_run {
     struct bench_busy busy;
 };
 
-/* The state is under way: from when it may be until all of it is loaded. */
+/* What a trial measures: from the stop, or at the target from when the rest may
+ * come, until all is loaded. */
 static void begin_window(struct trial_run *run)
 {
     run->began_at = clock_now();
@@ -118,11 +119,14 @@ static void begin_window(struct trial_run *run)
 
 static void end_window(struct trial_run *run)
 {
-    run->moved->took_ns = (uint64_t)(clock_now() - run->began_at);
-    run->moved->permille = bench_busy(&run->busy);
+    run->moved->stopped_ns = (uint64_t)(clock_now() - run->began_at);
+    run->moved->busy_permille = bench_busy(&run->busy);
+    run->moved->is_measured = true;
 }
 
-/* A source that has heard that all is loaded knows what was to be known. */
+/* A stage is told of before anything of it is done, and a migration that is
+ * cancelled does no more: so `yours` is never said, and the device stays
+ * ours. */
 static void take_event(void *opaque, const struct vfm_event *event)
 {
     struct trial_run *run = opaque;
@@ -172,7 +176,7 @@ static int judge(const struct trial_run *run, int ret, struct vfm_error *err)
 
     if (ret == 0)
         return error_set(err, -EPROTO, "bench: a trial was not cancelled");
-    if (ret != end || run->moved->took_ns == 0 || interrupt_is_pending() ||
+    if (ret != end || !run->moved->is_measured ||
         vfm_migration_get_outcome(run->migration) != VFM_OUTCOME_FAILED)
         return ret;
     *err = (struct vfm_error){ 0 };
@@ -209,16 +213,17 @@ static void add_result(struct bench *bench, const struct bench_trial *trial,
                        const struct wire *result)
 {
     const struct bench_move *moved = &trial->move;
+    uint64_t busy = moved->busy_permille;
 
-    bench_add(bench, BENCH_TRIAL_STOPPED_NS, moved->took_ns);
+    if (result->c > busy && result->c <= 1000)
+        busy = result->c;
+    bench_add(bench, BENCH_TRIAL_STOPPED_NS, moved->stopped_ns);
     bench_add(bench, BENCH_TRIAL_STOP_NS, moved->stop_ns);
     bench_add(bench, BENCH_TRIAL_CHECK_NS, result->a);
     bench_add(bench, BENCH_TRIAL_START_NS, result->b);
     bench_add(bench, BENCH_TRIAL_BYTES, moved->stop_copy_bytes);
-    bench_add(bench, BENCH_TRIAL_BUSY,
-              result->c > moved->permille && result->c <= 1000
-                  ? result->c
-                  : moved->permille);
+    if (busy > 0)
+        bench_add(bench, BENCH_TRIAL_BUSY, busy);
 }
 
 /* The first words on a connection.  *@has_device is the other side's. */
@@ -286,7 +291,7 @@ int bench_fetch(struct bench *bench, struct vfm_channel *ch,
     return wire_send(ch, &bye, err);
 }
 
-/* From STOP, which nobody waits for, to RUNNING. */
+/* Of the two arcs only the second is one of a migration. */
 static int time_start(struct vfm_device *dev, uint64_t *ns,
                       struct vfm_error *err)
 {
@@ -299,8 +304,8 @@ static int time_start(struct vfm_device *dev, uint64_t *ns,
     return ret;
 }
 
-/* Loads the device, which the trial's end resets, and has it start, and in the
- * state that it was in. */
+/* Loads the device, which the trial's end resets; then times its start, and
+ * brings it back to the state that it was in. */
 static int load_trial(struct vfm_channel *ch, struct vfm_device *dev,
                       struct wire *result, struct vfm_error *err)
 {
@@ -318,7 +323,7 @@ static int load_trial(struct vfm_channel *ch, struct vfm_device *dev,
         .type = WIRE_RESULT,
         .a = moved.check_ns,
         .b = start_ns,
-        .c = moved.permille,
+        .c = moved.busy_permille,
     };
     return vfm_device_set_state(dev, was, err);
 }

@@ -13,7 +13,7 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-#define FRAME_SIZE 40
+#define FRAME_SIZE 32
 #define TEXT_MAX   400
 #define CHUNK      (1 << 20)
 
@@ -78,7 +78,6 @@ int wire_send(struct vfm_channel *ch, const struct wire *wire,
     put_be64(frame + 8, wire->a);
     put_be64(frame + 16, wire->b);
     put_be64(frame + 24, wire->c);
-    put_be64(frame + 32, wire->d);
     return send_all(ch, frame, sizeof(frame), err);
 }
 
@@ -120,7 +119,6 @@ int wire_recv(struct vfm_channel *ch, uint16_t want, struct wire *wire,
     wire->a = get_be64(frame + 8);
     wire->b = get_be64(frame + 16);
     wire->c = get_be64(frame + 24);
-    wire->d = get_be64(frame + 32);
     if (wire->type == WIRE_REFUSED)
         return take_refusal(ch, wire->a, deadline, err);
     if (want != 0 && wire->type != want)

@@ -11,7 +11,10 @@
  *     BULK   a: bytes, which follow               DONE
  *     TRIAL                                       GO, then a migration, which
  *                                                 takes the connection with it
- *     FETCH                                       RESULT, of the last TRIAL
+ *     FETCH                                       RESULT, of the last TRIAL:
+ *                                                 a: ns of the target's check,
+ *                                                 b: ns of its start,
+ *                                                 c: how busy, thousandths
  *     BYE    a: 1 if it is the last connection    nothing; the end
  *     REFUSED  a: bytes of text that follow       any answer may be that
  */
@@ -51,7 +54,6 @@ struct wire {
     uint64_t a;
     uint64_t b;
     uint64_t c;
-    uint64_t d;
 };
 
 int wire_send(struct vfm_channel *ch, const struct wire *wire,

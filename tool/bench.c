@@ -19,6 +19,7 @@
 #include "quantity.h"
 #include "say.h"
 #include "util/error.h"
+#include "util/pages.h"
 
 struct bench_options {
     struct device_list devices;
@@ -92,7 +93,8 @@ static const struct args_syntax syntax = {
     .about = "Measures what moving the device takes: it is stopped and saved a "
              "few times, and then goes on as it was. With URI also the link to "
              "another 'vfmig bench --listen URI', and if that has a device, "
-             "moves to there, after which the device goes on here.",
+             "trials: migrations to there that are cancelled before the device "
+             "would be given away.",
     .options = options,
     .max_operands = 1,
 };
@@ -273,8 +275,9 @@ static int do_run(struct run *run, struct vfm_error *err)
     return ret == 0 ? report(run, err) : ret;
 }
 
-/* A migration has buffers that nobody has touched yet.  So shall each trial,
- * but left to itself the allocator hands those of the last one out again. */
+/* What a session reads into is new in a migration.  So shall it be in each
+ * trial, but left to itself the allocator hands that of the last one out
+ * again. */
 #define FRESH_FROM (128 << 10)
 
 /* A device that was touched is named in the message already. */
@@ -283,6 +286,7 @@ static int run_all(struct run *run)
     struct vfm_error err = { 0 };
     int ret;
 
+    pages_fetch_program();
     mallopt(M_MMAP_THRESHOLD, FRESH_FROM);
     ret = do_run(run, &err);
 

@@ -102,14 +102,14 @@ int bench_device(struct bench *bench, struct vfm_device *dev,
 /* Whether a device in this state can be measured: 0 or -EBUSY. */
 int bench_check_state(struct vfm_device *dev, struct vfm_error *err);
 
-/* What is known of a move at one side. */
+/* What one side knows of a trial. */
 struct bench_move {
-    uint64_t took_ns;  /* from the stop, or from the first that came while it
-                        * was stopped, until all was loaded; */
-    uint64_t permille; /* how busy the processors were then */
-    uint64_t stop_ns;  /* source; likewise: */
-    uint64_t stop_copy_bytes;
-    uint64_t check_ns; /* target */
+    bool is_measured;         /* it went as far as a trial goes */
+    uint64_t stopped_ns;      /* source: BENCH_TRIAL_STOPPED_NS */
+    uint64_t stop_ns;         /* source */
+    uint64_t stop_copy_bytes; /* source */
+    uint64_t check_ns;        /* target */
+    uint64_t busy_permille;   /* of this side's processors; 0: unknown */
 };
 
 /* A trial, until its result is fetched. */
@@ -145,8 +145,8 @@ void bench_print_json(const struct bench *bench, const char *device,
                       const char *link, FILE *out);
 
 /* Thousandths of the processors' time that were busy since the last call with
- * this structure, zeroed at first; 1000 if the kernel does not tell, or it was
- * too short to tell. */
+ * this structure, zeroed at first; 0 if nobody can tell: the kernel does not,
+ * or it was too short. */
 struct bench_busy {
     uint64_t idle;
     uint64_t total;

@@ -270,9 +270,9 @@ static int run_on(struct raw *raw, FILE *out, const struct check_options *opts,
     else if (results.is_lost)
         report->error = "the device was lost: what comes after that was not "
                         "checked";
-    else if (results.is_silent)
-        report->error = "the device does not answer: what comes after the "
-                        "checks that show it was not checked";
+    else if (results.is_given_up)
+        report->error = "the device does not answer in time: the checks after "
+                        "those that show it were left out";
     report->results = results.all;
     report->count = results.count;
     print_report(out, opts, report, progress.printed);

@@ -561,7 +561,7 @@ static int check_and_run(const struct move *move)
     if (!move->is_file && vfm_channel_check_uri(move->options.where, &err) < 0)
         return say_usage(move_name(move), "%s", err.message);
 
-    code = stdout_is_taken(move) ? EXIT_DONE : report_check_stdout();
+    code = stdout_is_taken(move) ? EXIT_DONE : say_if_stdout_is_closed();
     return code == EXIT_DONE ? run_move(move) : code;
 }
 

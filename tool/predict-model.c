@@ -13,18 +13,19 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* Ways that the devices wait for, two of them a round trip: the end of their
- * state, LOADED, YOURS, RUNNING. */
-#define TRIPS       2
-/* As many of these as a trial has made. */
-#define TRIAL_TRIPS 1
+/* Round trips that stopped devices wait for: the end of their state and LOADED,
+ * YOURS and RUNNING. */
+#define HANDOVER_ROUND_TRIPS 2
+
+/* A trial is cancelled after the first. */
+#define TRIAL_ROUND_TRIPS    1
 
 /* Single rates say nothing of how the parts get along. */
-#define RATES_LOW   0.7
-#define RATES_HIGH  2.0
+#define RATES_LOW            0.7
+#define RATES_HIGH           2.0
 
 /* No two runs are the same, whatever the samples say. */
-#define SPREAD_MIN  0.1
+#define SPREAD_MIN           0.1
 
 /* What one device takes; ns. */
 struct share {
@@ -113,9 +114,9 @@ static struct share trial_share(const struct predict_file *file,
         .is_trial = true,
     };
 
-    share.data =
-        positive(get(file, BENCH_TRIAL_STOPPED_NS, which) - share.stop -
-                 share.check - TRIAL_TRIPS * get(file, BENCH_RTT_NS, which));
+    share.data = positive(get(file, BENCH_TRIAL_STOPPED_NS, which) -
+                          share.stop - share.check -
+                          TRIAL_ROUND_TRIPS * get(file, BENCH_RTT_NS, which));
     share.data =
         larger(share.data, time_for(share.bytes, (double)link->bytes_per_sec));
     share.room = room_of(file, link, &share);
@@ -224,7 +225,7 @@ int predict_compute(const struct predict_input *in, struct prediction *p,
     struct sum mid = sum_up(in, MEDIAN);
     struct sum min = sum_up(in, MIN);
     struct sum max = sum_up(in, MAX);
-    double handover = TRIPS * mid.rtt;
+    double handover = HANDOVER_ROUND_TRIPS * mid.rtt;
     double moved = data(&mid, mid.room);
     double ns = arcs(&mid) + moved + handover;
     double low, high;

@@ -55,7 +55,7 @@ struct prediction {
     /* What it is made of; their sum is @ns. */
     uint64_t device_ns; /* the devices' arcs, the longest of each */
     uint64_t data_ns;   /* the state that is moved while they are stopped */
-    uint64_t link_ns;   /* the words of the handover */
+    uint64_t link_ns;   /* messages there and back */
     uint64_t bytes;
 
     bool is_from_trial; /* of all files; else from single rates */

@@ -5,13 +5,10 @@
  *
  * The figures are the library's; here they are put into words and JSON.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "cmd.h"
 #include "downtime.h"
 #include "json.h"
 #include "report.h"
@@ -20,21 +17,6 @@
 /* The stages in which the devices stand still. */
 #define DOWNTIME_FIRST VFM_STAGE_STOP
 #define DOWNTIME_LAST  VFM_STAGE_START
-
-int report_check_stdout(void)
-{
-    ssize_t ret;
-
-    do
-        ret = write(STDOUT_FILENO, "", 0);
-    while (ret < 0 && errno == EINTR);
-    if (ret == 0)
-        return EXIT_DONE;
-
-    say_error("standard output: cannot write to it: %s; nothing was touched",
-              strerror(errno));
-    return EXIT_FAILED;
-}
 
 void report_add_warning(struct report *report, const char *text)
 {

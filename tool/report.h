@@ -28,14 +28,6 @@ struct report {
     size_t warning_count;
 };
 
-/*
- * Whether standard output takes what will be printed, as far as one can know:
- * writing nothing fails where everything would (closed, /dev/full).  Better
- * now than when the devices have moved.  Returns EXIT_DONE or, with an error
- * said, EXIT_FAILED.
- */
-int report_check_stdout(void);
-
 /* Keeps a copy of @text. */
 void report_add_warning(struct report *report, const char *text);
 

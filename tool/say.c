@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "say.h"
@@ -72,6 +73,21 @@ int say_usage(const char *command, const char *fmt, ...)
     say_line(before, fmt, ap, after);
     va_end(ap);
     return EXIT_USAGE;
+}
+
+int say_if_stdout_is_closed(void)
+{
+    ssize_t ret;
+
+    do
+        ret = write(STDOUT_FILENO, "", 0);
+    while (ret < 0 && errno == EINTR);
+    if (ret == 0)
+        return EXIT_DONE;
+
+    say_error("standard output: cannot write to it: %s; nothing was touched",
+              strerror(errno));
+    return EXIT_FAILED;
 }
 
 int say_listening(FILE *out, const char *address, struct vfm_error *err)

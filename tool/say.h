@@ -20,6 +20,12 @@ __attribute__((format(printf, 1, 2))) void say_warning(const char *fmt, ...);
 __attribute__((format(printf, 2, 3))) int say_usage(const char *command,
                                                     const char *fmt, ...);
 
+/* Says so if standard output does not take what will be printed, as far as one
+ * can know: writing nothing fails where everything would (closed, /dev/full).
+ * Better now than when the devices have moved.  Returns EXIT_DONE, or
+ * EXIT_FAILED and it was said. */
+int say_if_stdout_is_closed(void);
+
 /* Says on @out where somebody is waited for.  Scripts wait for this line: it
  * leaves at once, and if it cannot nobody would come. */
 int say_listening(FILE *out, const char *address, struct vfm_error *err);

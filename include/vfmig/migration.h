@@ -109,7 +109,7 @@ enum vfm_outcome {
 
 /* What happened, for vfm_migration_callbacks.event(). */
 enum vfm_event_kind {
-    VFM_EVENT_STAGE,   /* a stage began: stage */
+    VFM_EVENT_STAGE,   /* a stage begins, nothing of it was done: stage */
     VFM_EVENT_STATE,   /* a device changed state: device, state */
     VFM_EVENT_WARNING, /* text: something the user should know */
 };

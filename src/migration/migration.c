@@ -183,6 +183,7 @@ int vfm_migration_new(struct vfm_channel *channel,
     *mp = NULL;
     if (m == NULL)
         return error_set(err, -ENOMEM, "migration: out of memory");
+    /* It has the records of what happens while nobody runs. */
     pages_fetch(m, sizeof(*m));
     m->channel = channel;
     m->spent_for = m->wait.device = SPAN_NO_ONE;

@@ -1,9 +1,10 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pages before they are needed.  One call for all of them costs a tenth of one
- * fault for each.  They are touched all the same: below a machine that is
- * itself a guest there may be another table that has to be filled.
+ * Pages before they are needed.  One call for all of them costs a tenth of a
+ * fault for each.  They are touched all the same: if this machine is itself a
+ * guest, its host may have a table of its own to fill, which only an access
+ * does.
  */
 #include <link.h>
 #include <stdint.h>
@@ -22,7 +23,8 @@
 /* What they are: to be written, or only read. */
 enum use { READ = MADV_POPULATE_READ, WRITE = MADV_POPULATE_WRITE };
 
-/* Of a program's pages some lie between what the compiler knows of. */
+/* A program's pages also hold AddressSanitizer's red zones, which instrumented
+ * code may not look at. */
 __attribute__((no_sanitize("address"))) static void touch(
     volatile uint8_t *byte, enum use use)
 {

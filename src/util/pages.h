@@ -11,15 +11,17 @@
 
 #include <stddef.h>
 
-/* Makes the pages of @size bytes at @p present, which may be written and keep
- * what they hold.  It cannot fail: a page that is not there comes later. */
+/* Makes all pages present that hold one of @size bytes at @p, which must be
+ * writable.  They keep what they hold; nobody else may write them meanwhile.
+ * It cannot fail: a page that is not there now comes when it is touched. */
 void pages_fetch(void *p, size_t size);
 
-/* Returns @size bytes that are there, for free(), or NULL.  They hold
- * anything. */
+/* Returns @size bytes that are present, for free(), or NULL.  What they hold is
+ * undefined. */
 void *pages_new(size_t size);
 
-/* Makes the program itself present, with its libraries. */
+/* Makes present what there is to read of the program and its libraries, as far
+ * as they are loaded now.  Whatever is written of them comes later. */
 void pages_fetch_program(void);
 
 #endif

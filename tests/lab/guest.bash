@@ -125,18 +125,21 @@ start()
     boot_until_begun "$name" "$modules" "${options[@]}" </dev/null &
 }
 
-# A kernel whose processors are emulated, and are kept waiting, may panic before
-# it is up.  It has shown nothing of ours then, and is given another chance.
+boot_tries=3
+
+# boot_until_begun NAME MODULES [QEMU OPTION]...: a kernel whose processors are
+# emulated, and are kept waiting, may panic before it is up.  It has shown
+# nothing of ours then, and is given another chance.
 boot_until_begun()
 {
     local name=$1 try
 
-    for try in 1 2 3; do
+    for ((try = 1; try <= boot_tries; try++)); do
         rm -f "$share/$name/console"
         boot "$@" -serial "file:$share/$name/console" >"$share/$name/qemu" 2>&1
         [ ! -e "$share/$name/begun" ] || return
-        say "$name: the guest did not come up, the ${try}. time:"
-        show_end "$name"
+        say "$name: the guest did not come up, try $try of $boot_tries"
+        [ "$try" -eq $boot_tries ] || show_end "$name"
     done
 }
 

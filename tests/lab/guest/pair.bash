@@ -16,7 +16,8 @@ timeout=3s
 
 mark() { : >"/mnt/$scenario.$1"; }
 # The other one may have to be started again.
-marked() { check "the other one has $1" await 100 test -e "/mnt/$scenario.$1"; }
+peer_seconds=100
+marked() { check "the other one has $1" await $peer_seconds test -e "/mnt/$scenario.$1"; }
 
 # -------------------------------------------------------------------- moves
 
