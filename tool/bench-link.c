@@ -397,7 +397,7 @@ static int serve_frame(struct vfm_channel *ch, struct vfm_device *dev,
 }
 
 int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
-                struct wire *result, struct vfm_error *err)
+                struct wire *result, bool *is_stranger, struct vfm_error *err)
 {
     struct vfm_error ignored;
     int ret = 0;
@@ -407,6 +407,7 @@ int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
 
         ret =
             wire_recv(ch, i == 0 ? WIRE_HELLO : 0, &wire, WIRE_TIMEOUT_MS, err);
+        *is_stranger = i == 0 && ret < 0;
         if (ret < 0)
             return ret;
         ret = serve_frame(ch, dev, &wire, result, err);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench-wire.h"
 #include "bench.h"
@@ -106,6 +107,7 @@ struct run {
     struct vfm_device *dev;
     struct bench bench;
     FILE *out; /* NULL: no file */
+    bool out_is_new;
     int cancel_fd;
     bool is_lost;
 };
@@ -212,26 +214,33 @@ static int serve(struct run *run, struct vfm_error *err)
         ret = BENCH_SERVE_MORE;
     while (ret == BENCH_SERVE_MORE) {
         struct vfm_channel *ch;
+        bool is_stranger = false;
 
         ret = vfm_listener_accept(lis, &ch, err);
         if (ret < 0)
             break;
         ret = reopen(run, err);
         if (ret == 0)
-            ret = bench_serve(ch, run->dev, &result, err);
+            ret = bench_serve(ch, run->dev, &result, &is_stranger, err);
         vfm_channel_close(ch);
+        if (is_stranger && ret != -ECANCELED) {
+            say_warning("%s: still listening", err->message);
+            ret = BENCH_SERVE_MORE;
+        }
     }
     vfm_listener_close(lis);
     return ret < 0 ? ret : 0;
 }
 
+/* What is there stays until there is something better. */
 static int open_output(struct run *run, struct vfm_error *err)
 {
     const char *name = run->opts->output;
 
     if (name == NULL)
         return 0;
-    run->out = fopen(name, "we");
+    run->out_is_new = access(name, F_OK) < 0;
+    run->out = fopen(name, "ae");
     return run->out == NULL ? error_set(err, -errno, "%s: cannot write it: %s",
                                         name, strerror(errno))
                             : 0;
@@ -248,6 +257,10 @@ static int report(struct run *run, struct vfm_error *err)
     const char *device = device_word(run);
 
     if (run->out != NULL) {
+        run->out_is_new = false;
+        if (ftruncate(fileno(run->out), 0) < 0 && errno != EINVAL)
+            return error_set(err, -errno, "%s: cannot write it: %s",
+                             run->opts->output, strerror(errno));
         bench_print_json(&run->bench, device, run->uri, run->out);
         if (ferror(run->out) || fflush(run->out) != 0)
             return error_set(err, -EIO, "%s: cannot write all of it",
@@ -292,6 +305,8 @@ static int run_all(struct run *run)
 
     if (run->out != NULL)
         fclose(run->out);
+    if (run->out_is_new)
+        unlink(run->opts->output);
     if (ret == 0)
         return EXIT_DONE;
     say_error("%s", err.message);

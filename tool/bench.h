@@ -135,9 +135,10 @@ enum { BENCH_SERVE_MORE = 1, BENCH_SERVE_LAST };
 struct wire;
 
 /* The other side of both: answers one connection.  @dev may be NULL; *@result,
- * zeroed at first, is kept for the next.  Returns BENCH_SERVE_* or an error. */
+ * zeroed at first, is kept for the next.  Returns BENCH_SERVE_* or an error,
+ * with *@is_stranger if it was no bench that called. */
 int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
-                struct wire *result, struct vfm_error *err);
+                struct wire *result, bool *is_stranger, struct vfm_error *err);
 
 void bench_print(const struct bench *bench, const char *device,
                  const char *link);

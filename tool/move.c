@@ -401,11 +401,15 @@ static int drive(struct run *run, struct vfm_error *err)
 static int predict(struct run *run, struct vfm_error *err)
 {
     const struct move_options *opts = &run->move->options;
+    const struct predict_input how = {
+        .devices = (unsigned int)opts->devices.count,
+        .max_bandwidth = opts->max_bandwidth,
+        .parallel = opts->parallel,
+    };
 
-    return opts->predict == NULL
-               ? 0
-               : predict_alike(opts->predict, opts->devices.count,
-                               &run->report.prediction, err);
+    return opts->predict == NULL ? 0
+                                 : predict_alike(opts->predict, &how,
+                                                 &run->report.prediction, err);
 }
 
 static int do_move(struct run *run, struct vfm_error *err)

@@ -80,12 +80,17 @@ static double time_for(double bytes, double bytes_per_sec)
 static struct predict_link link_of(const struct predict_input *in,
                                    const struct predict_file *file)
 {
-    if (in->link.is_given)
-        return in->link;
-    return (struct predict_link){
-        .rtt_ns = file->values[BENCH_RTT_NS].median,
-        .bytes_per_sec = file->values[BENCH_LINK_RATE].median,
-    };
+    struct predict_link link = in->link;
+
+    if (!link.is_given)
+        link = (struct predict_link){
+            .rtt_ns = file->values[BENCH_RTT_NS].median,
+            .bytes_per_sec = file->values[BENCH_LINK_RATE].median,
+        };
+    if (in->max_bandwidth > 0 &&
+        (link.bytes_per_sec == 0 || link.bytes_per_sec > in->max_bandwidth))
+        link.bytes_per_sec = in->max_bandwidth;
+    return link;
 }
 
 static double room_of(const struct predict_file *file,
@@ -123,7 +128,7 @@ static struct share trial_share(const struct predict_file *file,
     return share;
 }
 
-/* The slowest of those that are known takes the time. */
+/* Save, carry, load: one after the other. */
 static struct share rates_share(const struct predict_file *file,
                                 const struct predict_link *link,
                                 enum which which)
@@ -136,11 +141,9 @@ static struct share rates_share(const struct predict_file *file,
         .room = 1,
     };
 
-    share.data =
-        larger(time_for(share.bytes, get(file, BENCH_SAVE_RATE, MEDIAN)),
-               time_for(share.bytes, get(file, BENCH_LOAD_RATE, MEDIAN)));
-    share.data =
-        larger(share.data, time_for(share.bytes, (double)link->bytes_per_sec));
+    share.data = time_for(share.bytes, get(file, BENCH_SAVE_RATE, MEDIAN)) +
+                 time_for(share.bytes, (double)link->bytes_per_sec) +
+                 time_for(share.bytes, get(file, BENCH_LOAD_RATE, MEDIAN));
     return share;
 }
 
@@ -160,7 +163,9 @@ struct sum {
     double room;     /* the least */
     double rtt;
     double bytes;
+    double carried; /* how long the links take for them */
     bool is_trial;
+    bool has_link;
 };
 
 static void add(struct sum *sum, const struct share *share, double devices)
@@ -178,7 +183,8 @@ static void add(struct sum *sum, const struct share *share, double devices)
 static struct sum sum_up(const struct predict_input *in, enum which which)
 {
     struct sum sum = { .room = PREDICT_DEVICES_MAX * PREDICT_DEVICES_MAX,
-                       .is_trial = true };
+                       .is_trial = true,
+                       .has_link = true };
 
     for (size_t i = 0; i < in->count; i++) {
         const struct predict_file *file = &in->files[i];
@@ -188,13 +194,21 @@ static struct sum sum_up(const struct predict_input *in, enum which which)
 
         add(&sum, &share, in->devices);
         sum.rtt = larger(sum.rtt, (double)link.rtt_ns);
+        sum.carried +=
+            time_for(share.bytes * in->devices, (double)link.bytes_per_sec);
+        sum.has_link = sum.has_link && link.bytes_per_sec > 0;
     }
     return sum;
 }
 
-static double arcs(const struct sum *sum)
+/* As many at once as may, the others after them. */
+static double arcs(const struct predict_input *in, const struct sum *sum)
 {
-    return sum->stop + sum->check + sum->start;
+    unsigned int n = in->devices * (unsigned int)in->count;
+    unsigned int turns =
+        in->parallel > 0 ? (n + in->parallel - 1) / in->parallel : 1;
+
+    return turns * (sum->stop + sum->check + sum->start);
 }
 
 static double data(const struct sum *sum, double room)
@@ -213,8 +227,9 @@ static int check(const struct predict_input *in, struct vfm_error *err)
             !knows(file, BENCH_SAVE_RATE) || !knows(file, BENCH_STOP_NS) ||
             !knows(file, BENCH_RUN_NS))
             return error_set(err, -EINVAL,
-                             "no figures of a device that was running: measure "
-                             "one with 'vfmig bench -d DEVICE'");
+                             "no figures of a device that was running when it "
+                             "was measured: 'vfmig bench -d DEVICE -o FILE' "
+                             "while it is");
     }
     return 0;
 }
@@ -227,25 +242,27 @@ int predict_compute(const struct predict_input *in, struct prediction *p,
     struct sum max = sum_up(in, MAX);
     double handover = HANDOVER_ROUND_TRIPS * mid.rtt;
     double moved = data(&mid, mid.room);
-    double ns = arcs(&mid) + moved + handover;
+    double ns = arcs(in, &mid) + moved + handover;
     double low, high;
     int ret = check(in, err);
 
     if (ret < 0)
         return ret;
-    /* At best everything at the same time, at worst nothing. */
-    low = arcs(&min) + min.data_max + handover;
-    high = arcs(&max) + data(&max, 1) + handover;
+    /* At best everything at the same time that a link can carry, at worst
+     * nothing. */
+    low = arcs(in, &min) + larger(min.data_max, min.carried) + handover;
+    high = arcs(in, &max) + data(&max, 1) + handover;
     low = smaller(low, ns * (mid.is_trial ? 1 - SPREAD_MIN : RATES_LOW));
     high = larger(high, ns * (mid.is_trial ? 1 + SPREAD_MIN : RATES_HIGH));
     *p = (struct prediction){
-        .device_ns = (uint64_t)arcs(&mid),
+        .device_ns = (uint64_t)arcs(in, &mid),
         .data_ns = (uint64_t)moved,
         .link_ns = (uint64_t)handover,
         .low_ns = (uint64_t)low,
         .high_ns = (uint64_t)high,
         .bytes = (uint64_t)mid.bytes,
         .is_from_trial = mid.is_trial,
+        .has_link = mid.has_link,
     };
     p->ns = p->device_ns + p->data_ns + p->link_ns;
     return 0;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "args.h"
 #include "cmd.h"
@@ -112,6 +113,11 @@ static int find_link(const char *text, struct predict_link *link,
     link->is_given = true;
     if (parse_link(text, link))
         return 0;
+    if (access(text, F_OK) < 0)
+        return error_set(err, -EINVAL,
+                         "'%.60s' is neither a rate above 0, such as "
+                         "1G or 1G,200, nor a file",
+                         text);
     ret = predict_read(text, &file, err);
     if (ret < 0)
         return ret;
@@ -136,6 +142,9 @@ static void print(const struct prediction *p, unsigned int n)
     printf("  state     %s, for %s\n", say_duration(time, p->data_ns),
            say_bytes(bytes, p->bytes));
     printf("  handover  %s\n", say_duration(time, p->link_ns));
+    if (!p->has_link)
+        puts("note: no link was measured, and none takes no time: '--link "
+             "RATE[,MICROSECONDS]' adds one");
     if (!p->is_from_trial)
         puts("note: from single rates; 'vfmig bench -d DEVICE URI' tries it");
 }
@@ -156,16 +165,15 @@ static void print_json(const struct prediction *p, unsigned int n)
     json_print(object);
 }
 
-int predict_alike(const char *name, size_t count, struct prediction *prediction,
-                  struct vfm_error *err)
+int predict_alike(const char *name, const struct predict_input *how,
+                  struct prediction *prediction, struct vfm_error *err)
 {
+    struct predict_input input = *how;
     struct predict_file file;
-    const struct predict_input input = {
-        .files = &file,
-        .count = 1,
-        .devices = (unsigned int)count,
-    };
     int ret = predict_read(name, &file, err);
+
+    input.files = &file;
+    input.count = 1;
 
     return ret == 0 ? predict_compute(&input, prediction, err) : ret;
 }

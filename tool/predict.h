@@ -45,6 +45,8 @@ struct predict_input {
     size_t count;
     unsigned int devices; /* of each file */
     struct predict_link link;
+    uint64_t max_bandwidth; /* bytes per second, whatever the link; 0: none */
+    unsigned int parallel;  /* devices that do something at once; 0: all */
 };
 
 struct prediction {
@@ -59,14 +61,15 @@ struct prediction {
     uint64_t bytes;
 
     bool is_from_trial; /* of all files; else from single rates */
+    bool has_link;      /* or it counts as one that takes no time */
 };
 
 /* Pure.  Returns 0, or -EINVAL and in @err which figure is missing. */
 int predict_compute(const struct predict_input *input,
                     struct prediction *prediction, struct vfm_error *err);
 
-/* The same for @devices that are all like that of the file @name. */
-int predict_alike(const char *name, size_t devices,
+/* The same for @input->devices that are all like that of the file @name. */
+int predict_alike(const char *name, const struct predict_input *input,
                   struct prediction *prediction, struct vfm_error *err);
 
 #endif

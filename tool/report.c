@@ -14,9 +14,12 @@
 #include "report.h"
 #include "say.h"
 
+/* Where none is given: vfm_migration_options.downtime_limit_ms. */
+#define DOWNTIME_LIMIT_MS 300
+
 /* The stages in which the devices stand still. */
-#define DOWNTIME_FIRST VFM_STAGE_STOP
-#define DOWNTIME_LAST  VFM_STAGE_START
+#define DOWNTIME_FIRST    VFM_STAGE_STOP
+#define DOWNTIME_LAST     VFM_STAGE_START
 
 void report_add_warning(struct report *report, const char *text)
 {
@@ -213,6 +216,18 @@ static void print_downtime(const struct vfm_progress *figures, FILE *out)
     fputc('\n', out);
 }
 
+static void print_limit(const struct report *report,
+                        const struct vfm_progress *figures, FILE *out)
+{
+    uint32_t ms = report->move->options.downtime_limit_ms;
+    uint64_t limit = (uint64_t)(ms > 0 ? ms : DOWNTIME_LIMIT_MS) * 1000000;
+    char text[QUANTITY_MAX];
+
+    if (report->move->role == VFM_ROLE_SOURCE && figures->downtime_ns > limit)
+        fprintf(out, "which is more than the downtime limit of %s\n",
+                say_duration(text, limit));
+}
+
 static void print_prediction(const struct report *report,
                              const struct vfm_progress *figures, FILE *out)
 {
@@ -231,8 +246,9 @@ static void print_prediction(const struct report *report,
                 say_duration(high, p->high_ns), actual);
     else if (figures->expected_downtime_ns != UINT64_MAX)
         fprintf(out,
-                "of these %s, %s were expected for the state that was left\n",
-                actual, say_duration(expected, figures->expected_downtime_ns));
+                "when they were stopped the state that was left was expected "
+                "to take %s; it was %s in all\n",
+                say_duration(expected, figures->expected_downtime_ns), actual);
 }
 
 static void print_device(const struct vfm_device_stats *stats, FILE *out)
@@ -258,6 +274,7 @@ void report_print_summary(const struct report *report, FILE *out)
     vfm_migration_get_progress(m, &figures);
     print_totals(report, &figures, out);
     print_downtime(&figures, out);
+    print_limit(report, &figures, out);
     downtime_print(m, out);
     print_prediction(report, &figures, out);
     for (unsigned int i = 0; vfm_migration_get_device_stats(m, i, &stats) == 0;

@@ -131,16 +131,16 @@ int flush_device(struct vfm_migration *m, const struct member *member,
     return wish_data(m, ret);
 }
 
-/* The span of @member's data in this stage, from when what is noted first was
- * read or was there to load; NULL if there is no room. */
-static struct span *data_span(struct vfm_migration *m, struct member *member)
+/* The span of @member's data in this stage, which began then; NULL if there is
+ * no room. */
+static struct span *data_span(struct vfm_migration *m, struct member *member,
+                              int64_t began_at)
 {
     const struct span span = {
         .kind = VFM_SPAN_DATA,
         .stage = m->stage,
         .device = member->index,
-        .began_at =
-            is_source(m) ? m->source.send_began_at : m->target.busy_since,
+        .began_at = began_at,
     };
 
     if (member->data == NULL || member->data->stage != m->stage)
@@ -149,10 +149,10 @@ static struct span *data_span(struct vfm_migration *m, struct member *member)
 }
 
 void note_data(struct vfm_migration *m, struct member *member, const void *data,
-               size_t n, bool stopped)
+               size_t n, bool stopped, int64_t began_at)
 {
     enum vfm_cause cause = spend(m, VFM_CAUSE_DIGEST);
-    struct span *span = data_span(m, member);
+    struct span *span = data_span(m, member, began_at);
 
     member_note_data(member, data, n, stopped);
     spend(m, cause);

@@ -386,9 +386,10 @@ enum vfm_cause spend_for(struct vfm_migration *m, enum vfm_cause cause,
 /* Whether the device has taken all that was written: 0, -EAGAIN, an error. */
 int flush_device(struct vfm_migration *m, const struct member *member,
                  struct vfm_error *err);
-/* @n bytes of a device's state pass by. */
+/* @n bytes of a device's state pass by, which were read, or were there to load,
+ * at @began_at. */
 void note_data(struct vfm_migration *m, struct member *member, const void *data,
-               size_t n, bool stopped);
+               size_t n, bool stopped, int64_t began_at);
 
 /* events.c */
 void tell_stage(struct vfm_migration *m);

@@ -52,7 +52,7 @@ static void note_device_sent(struct vfm_migration *m, size_t n)
 
     s->pieces++;
     note_data(m, s->sending, m->outbox.body->iov_base, n,
-              m->stage != VFM_STAGE_PRE_COPY);
+              m->stage != VFM_STAGE_PRE_COPY, s->send_began_at);
     cause = spend(m, VFM_CAUSE_DEVICE);
     device_consume(s->sending->dev, n);
     spend(m, cause);

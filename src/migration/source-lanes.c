@@ -101,6 +101,7 @@ static int send_data(struct vfm_migration *m, struct member *member,
                      struct lane *lane, struct vfm_error *err)
 {
     enum vfm_cause cause = spend_for(m, VFM_CAUSE_DEVICE, member);
+    int64_t began_at = m->spent.at;
     const void *data;
     ssize_t n = device_peek(member->dev, &data, err);
     size_t len;
@@ -121,7 +122,7 @@ static int send_data(struct vfm_migration *m, struct member *member,
         return ret;
     if (ret == -EAGAIN && lane->packer == NULL)
         keep_rest(lane);
-    note_data(m, member, data, len, true);
+    note_data(m, member, data, len, true, began_at);
     spend_for(m, VFM_CAUSE_DEVICE, member);
     device_consume(member->dev, len);
     spend(m, cause);

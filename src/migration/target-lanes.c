@@ -131,10 +131,11 @@ static int write_data(struct vfm_migration *m, struct lane *lane,
 {
     const struct vfm_multifd_event *ev = &lane->event;
     bool landed = landing_holds(&lane->landing, ev->data);
+    int64_t began_at = clock_now();
 
     /* It is the device's once it is written. */
     if (landed && !lane->landing.noted)
-        note_data(m, member, ev->data, ev->len, true);
+        note_data(m, member, ev->data, ev->len, true, began_at);
     lane->landing.noted = landed;
     while (lane->used < ev->len) {
         const char *data = (const char *)ev->data + lane->used;
@@ -145,7 +146,7 @@ static int write_data(struct vfm_migration *m, struct lane *lane,
         if (n < 0)
             return wish_data(m, (int)n);
         if (!landed)
-            note_data(m, member, data, (size_t)n, true);
+            note_data(m, member, data, (size_t)n, true, began_at);
         lane->used += (size_t)n;
         m->target.loaded_bytes += (uint64_t)n;
     }

@@ -128,8 +128,8 @@ static void note_landed(struct vfm_migration *m)
     struct target *t = &m->target;
 
     if (!t->landing.noted)
-        note_data(m, t->loading, t->event.data, t->event.len,
-                  t->source_stopped);
+        note_data(m, t->loading, t->event.data, t->event.len, t->source_stopped,
+                  t->busy_since);
     t->landing.noted = true;
 }
 
@@ -151,7 +151,8 @@ static int write_data(struct vfm_migration *m, struct vfm_error *err)
         if (n < 0)
             return wish_data(m, (int)n);
         if (!landed)
-            note_data(m, t->loading, data, (size_t)n, t->source_stopped);
+            note_data(m, t->loading, data, (size_t)n, t->source_stopped,
+                      t->busy_since);
         t->event_used += (size_t)n;
         t->loaded_bytes += (uint64_t)n;
     }

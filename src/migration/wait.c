@@ -14,6 +14,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "channel/channel.h"
 #include "migration/migration.h"
 #include "util/clock.h"
 #include "util/error.h"
@@ -324,6 +325,18 @@ static const struct member *waited_device(const struct vfm_migration *m)
     return m->source.turn < m->num_members ? m->members[m->source.turn] : NULL;
 }
 
+/* Whether all that has something to send is held back by its own limit. */
+static bool is_limited(const struct vfm_migration *m)
+{
+    if (m->wishes.send && m->channel->hold != HOLD_LIMIT)
+        return false;
+    for (unsigned int i = 0; i < m->lanes.count; i++)
+        if ((m->wishes.lanes_send & UINT32_C(1) << i) != 0 &&
+            m->lanes.lanes[i]->channel->hold != HOLD_LIMIT)
+            return false;
+    return true;
+}
+
 /* Whom we wait for.  Who does not take what we have holds us up, whatever else
  * might come meanwhile; a peer is listened to all the time. */
 static enum vfm_cause waited_for(const struct vfm_migration *m)
@@ -333,7 +346,7 @@ static enum vfm_cause waited_for(const struct vfm_migration *m)
     if (m->watches->due)
         return VFM_CAUSE_LOOP;
     if (m->wishes.send || m->wishes.lanes_send != 0)
-        return VFM_CAUSE_LINK;
+        return is_limited(m) ? VFM_CAUSE_POLICY : VFM_CAUSE_LINK;
     if (m->wishes.data || count_busy(m, &busy) > 0)
         return VFM_CAUSE_DEVICE;
     return m->wishes.recv || m->wishes.lanes_recv != 0 || m->wishes.join

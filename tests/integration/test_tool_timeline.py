@@ -124,6 +124,14 @@ def test_a_slow_device_at_the_target_is_the_peer_for_the_source(tmp_path):
     assert received["downtime"]["causes_ns"]["device"] >= 400e6
 
 
+def test_the_time_of_a_limit_is_a_policys(tmp_path):
+    sent, _ = move(tmp_path, *STOP_COPY, size="20M",
+                   send=("--max-bandwidth", "40M"))
+    downtime = sent["downtime"]
+    assert downtime["total_ns"] >= 300e6
+    assert downtime["causes_ns"]["policy"] > 0.5 * downtime["total_ns"]
+
+
 def test_a_timeline_has_every_stage_and_state_in_order(tmp_path):
     sent, _ = move(tmp_path, there=("--delay", "RESUMING>STOP:50"))
     rows = spans(tmp_path / "here.json")
@@ -212,10 +220,13 @@ def test_every_device_has_its_bytes_and_arcs(tmp_path, channels):
     sent, _ = move(tmp_path, *words, count=2, channels=channels)
     for side in HERE, THERE:
         rows = spans(tmp_path / "here.json", side)
+        first = rows["stages"][0]["ts"]
+        last = end(rows["stages"][-1])
         for device in sent["devices"]:
             data = rows[f"{device['id']} data"]
             assert sum(e["args"]["bytes"] for e in data) == \
                 device["pre_copy_bytes"] + device["stop_copy_bytes"] > 0
+            assert all(first <= e["ts"] and end(e) <= last for e in data)
             assert rows[f"{device['id']} arcs"]
 
 

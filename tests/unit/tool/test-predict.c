@@ -105,7 +105,7 @@ static void a_slower_link_takes_longer(void **state)
     assert_int_equal(p.link_ns, 0);
 }
 
-static void single_rates_are_as_slow_as_the_slowest(void **state)
+static void single_rates_are_added_up(void **state)
 {
     struct predict_file file = { 0 };
     struct prediction p;
@@ -120,7 +120,29 @@ static void single_rates_are_as_slow_as_the_slowest(void **state)
     assert_false(p.is_from_trial);
     assert_true(p.high_ns >= 2 * p.ns - 1);
     set(&file, BENCH_LOAD_RATE, 500 * MIB);
-    assert_int_equal(predict(&file, 1, 1).ns, 202 * MS);
+    assert_int_equal(predict(&file, 1, 1).ns, 302 * MS);
+    assert_false(predict(&file, 1, 1).has_link);
+    set(&file, BENCH_LINK_RATE, 1000 * MIB);
+    assert_int_equal(predict(&file, 1, 1).ns, 402 * MS);
+    assert_true(predict(&file, 1, 1).has_link);
+}
+
+static void what_is_limited_takes_longer(void **state)
+{
+    struct predict_file file = a_trial(100);
+    struct predict_input in = { .files = &file, .count = 1, .devices = 4 };
+    struct prediction p;
+
+    (void)state;
+    in.max_bandwidth = 100 * MIB;
+    assert_int_equal(predict_compute(&in, &p, NULL), 0);
+    assert_int_equal(p.data_ns, 4000 * MS);
+    /* No luck makes a link faster. */
+    assert_true(p.low_ns >= 3600 * MS);
+    in.max_bandwidth = 0;
+    in.parallel = 3;
+    assert_int_equal(predict_compute(&in, &p, NULL), 0);
+    assert_int_equal(p.device_ns, 2 * 3 * MS);
 }
 
 static void what_was_never_measured_is_no_prediction(void **state)
@@ -201,7 +223,8 @@ int main(void)
         cmocka_unit_test(devices_on_busy_processors_move_one_after_the_other),
         cmocka_unit_test(devices_on_idle_processors_move_at_once),
         cmocka_unit_test(a_slower_link_takes_longer),
-        cmocka_unit_test(single_rates_are_as_slow_as_the_slowest),
+        cmocka_unit_test(single_rates_are_added_up),
+        cmocka_unit_test(what_is_limited_takes_longer),
         cmocka_unit_test(what_was_never_measured_is_no_prediction),
         cmocka_unit_test(a_file_that_is_none_is_refused),
         cmocka_unit_test(what_a_file_has_is_known_and_nothing_else),
