@@ -191,6 +191,7 @@ uint64_t bench_busy(struct bench_busy *busy)
     unsigned long long v[8] = { 0 };
     struct bench_busy now = { 0 };
     struct bench_busy old = *busy;
+    uint64_t permille;
     FILE *file = fopen("/proc/stat", "re");
     int n = 0;
 
@@ -207,5 +208,6 @@ uint64_t bench_busy(struct bench_busy *busy)
     *busy = now;
     if (now.total < old.total + BUSY_TICKS_MIN || now.idle < old.idle)
         return 0;
-    return 1000 - (now.idle - old.idle) * 1000 / (now.total - old.total);
+    permille = 1000 - (now.idle - old.idle) * 1000 / (now.total - old.total);
+    return permille > 0 ? permille : 1;
 }

@@ -27,6 +27,9 @@
 /* What is in the link's buffers must get there. */
 #define BULK_MS       (4 * WIRE_TIMEOUT_MS)
 
+/* No device takes as long to start. */
+#define START_MAX_NS  (3600 * (uint64_t)NS_PER_SEC)
+
 /* Both sides call it that. */
 #define TRIAL_ID      "bench"
 
@@ -170,12 +173,19 @@ static int make_migration(struct trial_run *run, struct vfm_channel *ch,
 
 /* A trial that went as far as it was to go has failed: the source has cancelled
  * it, and the target was told so. */
-static int judge(const struct trial_run *run, int ret, struct vfm_error *err)
+static int judge(const struct trial_run *run, int ret, bool *is_lost,
+                 struct vfm_error *err)
 {
     int end = run->role == VFM_ROLE_SOURCE ? -ECANCELED : -EREMOTEIO;
 
-    if (ret == 0)
-        return error_set(err, -EPROTO, "bench: a trial was not cancelled");
+    *is_lost = vfm_migration_get_outcome(run->migration) == VFM_OUTCOME_LOST;
+    if (ret == 0) {
+        *is_lost = true;
+        return error_set(err, -EPROTO,
+                         "bench: the other side has given its device away "
+                         "rather than cancelled the trial: what it held is in "
+                         "this one now, which is stopped");
+    }
     if (ret != end || !run->moved->is_measured ||
         vfm_migration_get_outcome(run->migration) != VFM_OUTCOME_FAILED)
         return ret;
@@ -198,23 +208,27 @@ static int move(struct vfm_channel *ch, struct vfm_device *dev,
         interrupt_watch(run.migration);
         ret = vfm_migration_run(run.migration, err);
         interrupt_watch(NULL);
-        *is_lost = vfm_migration_get_outcome(run.migration) == VFM_OUTCOME_LOST;
         vfm_migration_get_device_stats(run.migration, 0, &stats);
         moved->stop_ns = stats.stop_ns;
         moved->check_ns = stats.check_ns;
         moved->stop_copy_bytes = stats.stop_copy_bytes;
-        ret = judge(&run, ret, err);
+        ret = judge(&run, ret, is_lost, err);
     }
     vfm_migration_close(run.migration);
     return ret;
 }
 
-static void add_result(struct bench *bench, const struct bench_trial *trial,
-                       const struct wire *result)
+/* The other side may say anything, or speak of the trial of a third. */
+static int add_result(struct bench *bench, const struct bench_trial *trial,
+                      const struct wire *result, struct vfm_error *err)
 {
     const struct bench_move *moved = &trial->move;
     uint64_t busy = moved->busy_permille;
 
+    if (result->a > moved->stopped_ns || result->b > START_MAX_NS)
+        return error_set(err, -EPROTO,
+                         "bench: the other side's figures are not those of "
+                         "this trial");
     if (result->c > busy && result->c <= 1000)
         busy = result->c;
     bench_add(bench, BENCH_TRIAL_STOPPED_NS, moved->stopped_ns);
@@ -224,6 +238,7 @@ static void add_result(struct bench *bench, const struct bench_trial *trial,
     bench_add(bench, BENCH_TRIAL_BYTES, moved->stop_copy_bytes);
     if (busy > 0)
         bench_add(bench, BENCH_TRIAL_BUSY, busy);
+    return 0;
 }
 
 /* The first words on a connection.  *@has_device is the other side's. */
@@ -285,10 +300,9 @@ int bench_fetch(struct bench *bench, struct vfm_channel *ch,
         ret = wire_send(ch, &wire, err);
     if (ret == 0)
         ret = wire_recv(ch, WIRE_RESULT, &wire, WIRE_TIMEOUT_MS, err);
-    if (ret < 0)
-        return ret;
-    add_result(bench, trial, &wire);
-    return wire_send(ch, &bye, err);
+    if (ret == 0)
+        ret = add_result(bench, trial, &wire, err);
+    return ret < 0 ? ret : wire_send(ch, &bye, err);
 }
 
 /* Of the two arcs only the second is one of a migration. */
@@ -304,43 +318,55 @@ static int time_start(struct vfm_device *dev, uint64_t *ns,
     return ret;
 }
 
+/* The device is nobody's, as long as it can be reset. */
+static int bring_back(struct bench_server *server, enum vfm_state was, int ret,
+                      struct vfm_error *err)
+{
+    if (vfm_device_recover(server->dev, was, err) == VFM_RECOVERY_FAILED)
+        server->is_lost = true;
+    return ret;
+}
+
 /* Loads the device, which the trial's end resets; then times its start, and
  * brings it back to the state that it was in. */
-static int load_trial(struct vfm_channel *ch, struct vfm_device *dev,
-                      struct wire *result, struct vfm_error *err)
+static int load_trial(struct vfm_channel *ch, struct bench_server *server,
+                      struct vfm_error *err)
 {
-    enum vfm_state was = vfm_device_state(dev);
+    enum vfm_state was = vfm_device_state(server->dev);
     struct bench_move moved = { 0 };
     uint64_t start_ns = 0;
-    bool is_lost;
-    int ret = move(ch, dev, VFM_ROLE_TARGET, &moved, &is_lost, err);
+    int ret =
+        move(ch, server->dev, VFM_ROLE_TARGET, &moved, &server->is_lost, err);
 
-    if (ret == 0)
-        ret = time_start(dev, &start_ns, err);
     if (ret < 0)
         return ret;
-    *result = (struct wire){
+    ret = time_start(server->dev, &start_ns, err);
+    if (ret == 0)
+        ret = vfm_device_set_state(server->dev, was, err);
+    if (ret < 0)
+        return bring_back(server, was, ret, err);
+    server->result = (struct wire){
         .type = WIRE_RESULT,
         .a = moved.check_ns,
         .b = start_ns,
         .c = moved.busy_permille,
     };
-    return vfm_device_set_state(dev, was, err);
+    return 0;
 }
 
-static int serve_trial(struct vfm_channel *ch, struct vfm_device *dev,
-                       struct wire *result, struct vfm_error *err)
+static int serve_trial(struct vfm_channel *ch, struct bench_server *server,
+                       struct vfm_error *err)
 {
     const struct wire wire = { .type = WIRE_GO };
     int ret;
 
-    if (dev == NULL)
+    if (server->dev == NULL)
         return error_set(err, -EPROTO,
                          "%s: the other side wants a trial, and there is no "
                          "device here",
                          vfm_channel_name(ch));
     ret = wire_send(ch, &wire, err);
-    return ret == 0 ? load_trial(ch, dev, result, err) : ret;
+    return ret == 0 ? load_trial(ch, server, err) : ret;
 }
 
 static int serve_fetch(struct vfm_channel *ch, const struct wire *result,
@@ -367,15 +393,14 @@ static int serve_bulk(struct vfm_channel *ch, uint64_t bytes,
 
 /* Does what a frame asks for.  Returns 0 if the connection goes on, what
  * bench_serve() returns if not. */
-static int serve_frame(struct vfm_channel *ch, struct vfm_device *dev,
-                       struct wire *wire, struct wire *result,
-                       struct vfm_error *err)
+static int serve_frame(struct vfm_channel *ch, struct bench_server *server,
+                       struct wire *wire, struct vfm_error *err)
 {
     int ret;
 
     switch (wire->type) {
     case WIRE_HELLO:
-        wire->a = dev != NULL;
+        wire->a = server->dev != NULL;
         return wire_send(ch, wire, err);
     case WIRE_PING:
         wire->type = WIRE_PONG;
@@ -383,10 +408,10 @@ static int serve_frame(struct vfm_channel *ch, struct vfm_device *dev,
     case WIRE_BULK:
         return serve_bulk(ch, wire->a, err);
     case WIRE_TRIAL:
-        ret = serve_trial(ch, dev, result, err);
+        ret = serve_trial(ch, server, err);
         return ret < 0 ? ret : BENCH_SERVE_MORE;
     case WIRE_FETCH:
-        return serve_fetch(ch, result, err);
+        return serve_fetch(ch, &server->result, err);
     case WIRE_BYE:
         return wire->a != 0 ? BENCH_SERVE_LAST : BENCH_SERVE_MORE;
     default:
@@ -396,8 +421,8 @@ static int serve_frame(struct vfm_channel *ch, struct vfm_device *dev,
     }
 }
 
-int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
-                struct wire *result, bool *is_stranger, struct vfm_error *err)
+int bench_serve(struct vfm_channel *ch, struct bench_server *server,
+                struct vfm_error *err)
 {
     struct vfm_error ignored;
     int ret = 0;
@@ -407,10 +432,10 @@ int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
 
         ret =
             wire_recv(ch, i == 0 ? WIRE_HELLO : 0, &wire, WIRE_TIMEOUT_MS, err);
-        *is_stranger = i == 0 && ret < 0;
+        server->is_stranger = i == 0 && ret < 0;
         if (ret < 0)
             return ret;
-        ret = serve_frame(ch, dev, &wire, result, err);
+        ret = serve_frame(ch, server, &wire, err);
     }
     if (ret == 0)
         ret = error_set(err, -EPROTO, "%s: the other side asks for ever",

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,9 @@
 #include "say.h"
 #include "util/error.h"
 #include "util/pages.h"
+
+/* Between two connections the other side resets and opens its device. */
+#define NEXT_TIMEOUT_MS 120000
 
 struct bench_options {
     struct device_list devices;
@@ -128,18 +132,20 @@ static int open_link(struct run *run, struct vfm_channel **chp,
     return ret;
 }
 
-/* Opens the device anew, as a migration would find it: a server makes itself at
- * home with each client.  The kernel resets a device that is closed, so one of
- * the kernel's is left as it is. */
+/* Opens the device anew, as a migration would find it, and as somebody else may
+ * have left it: a server makes itself at home with each client.  The kernel
+ * resets a device that is closed, so one of the kernel's is left as it is. */
 static int reopen(struct run *run, struct vfm_error *err)
 {
     const struct device_arg *arg = &run->opts->devices.items[0];
+    int ret;
 
     if (run->dev == NULL || arg->is_kernel)
         return 0;
     vfm_device_close(run->dev);
     run->dev = NULL;
-    return device_arg_open(arg, &run->dev, err);
+    ret = device_arg_open(arg, &run->dev, err);
+    return ret < 0 ? ret : bench_check_state(run->dev, err);
 }
 
 /* The other side may know more than that a connection has ended. */
@@ -191,13 +197,73 @@ static int measure(struct run *run, struct vfm_error *err)
     return ret;
 }
 
+/* Who has measured something comes back for more, or was lost. */
+static int wait_for_next(struct run *run, const struct vfm_listener *lis,
+                         struct vfm_error *err)
+{
+    struct pollfd fds[] = { { .fd = vfm_listener_fd(lis), .events = POLLIN },
+                            { .fd = run->cancel_fd, .events = POLLIN } };
+    int n;
+
+    if (fds[0].fd < 0)
+        return 0; /* there is one connection in all */
+    do
+        n = poll(fds, 2, NEXT_TIMEOUT_MS);
+    while (n < 0 && errno == EINTR);
+    return n != 0
+               ? 0
+               : error_set(err, -ETIMEDOUT,
+                           "%s: the other side has not come back for %d s",
+                           vfm_listener_address(lis), NEXT_TIMEOUT_MS / 1000);
+}
+
+/* Answers whoever calls next. */
+static int serve_one(struct run *run, struct vfm_listener *lis,
+                     struct bench_server *server, struct vfm_error *err)
+{
+    struct vfm_error ignored;
+    struct vfm_channel *ch;
+    int ret = vfm_listener_accept(lis, &ch, err);
+
+    if (ret < 0)
+        return ret;
+    ret = reopen(run, err);
+    server->dev = run->dev;
+    server->is_stranger = false;
+    if (ret < 0)
+        wire_refuse(ch, err->message, &ignored);
+    else
+        ret = bench_serve(ch, server, err);
+    vfm_channel_close(ch);
+    if (!server->is_stranger || ret == -ECANCELED)
+        return ret;
+    say_warning("%s: still listening", err->message);
+    return BENCH_SERVE_MORE;
+}
+
 /* One connection after the other, until the sender says that it was the last
  * or one of them fails. */
+static int serve_all(struct run *run, struct vfm_listener *lis,
+                     struct vfm_error *err)
+{
+    struct bench_server server = { .dev = run->dev };
+    bool is_known = false;
+    int ret;
+
+    do {
+        ret = is_known ? wait_for_next(run, lis, err) : 0;
+        if (ret == 0)
+            ret = serve_one(run, lis, &server, err);
+        is_known = is_known || !server.is_stranger;
+    } while (ret == BENCH_SERVE_MORE);
+    run->is_lost = server.is_lost;
+    return ret < 0 ? ret : 0;
+}
+
 static int serve(struct run *run, struct vfm_error *err)
 {
     struct vfm_channel_options how = VFM_CHANNEL_OPTIONS_INIT;
     struct vfm_listener *lis = NULL;
-    struct wire result = { 0 };
     int ret = 0;
 
     how.connect_timeout_ms = 0;
@@ -211,25 +277,9 @@ static int serve(struct run *run, struct vfm_error *err)
     if (vfm_listener_fd(lis) >= 0)
         ret = say_listening(stdout, vfm_listener_address(lis), err);
     if (ret == 0)
-        ret = BENCH_SERVE_MORE;
-    while (ret == BENCH_SERVE_MORE) {
-        struct vfm_channel *ch;
-        bool is_stranger = false;
-
-        ret = vfm_listener_accept(lis, &ch, err);
-        if (ret < 0)
-            break;
-        ret = reopen(run, err);
-        if (ret == 0)
-            ret = bench_serve(ch, run->dev, &result, &is_stranger, err);
-        vfm_channel_close(ch);
-        if (is_stranger && ret != -ECANCELED) {
-            say_warning("%s: still listening", err->message);
-            ret = BENCH_SERVE_MORE;
-        }
-    }
+        ret = serve_all(run, lis, err);
     vfm_listener_close(lis);
-    return ret < 0 ? ret : 0;
+    return ret;
 }
 
 /* What is there stays until there is something better. */

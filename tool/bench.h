@@ -19,6 +19,7 @@
 #include <vfmig/device.h>
 #include <vfmig/error.h>
 
+#include "bench-wire.h"
 #include "device-arg.h"
 
 #define BENCH_ROUNDS_MAX     64
@@ -132,13 +133,17 @@ int bench_fetch(struct bench *bench, struct vfm_channel *ch,
 
 enum { BENCH_SERVE_MORE = 1, BENCH_SERVE_LAST };
 
-struct wire;
+/* The other side of both, from one connection to the next; zeroed at first. */
+struct bench_server {
+    struct vfm_device *dev; /* may be NULL */
+    struct wire result;     /* of the last trial */
+    bool is_stranger;       /* it was no bench that called */
+    bool is_lost; /* the device was left with what it was loaded with */
+};
 
-/* The other side of both: answers one connection.  @dev may be NULL; *@result,
- * zeroed at first, is kept for the next.  Returns BENCH_SERVE_* or an error,
- * with *@is_stranger if it was no bench that called. */
-int bench_serve(struct vfm_channel *ch, struct vfm_device *dev,
-                struct wire *result, bool *is_stranger, struct vfm_error *err);
+/* Answers one connection.  Returns BENCH_SERVE_* or an error. */
+int bench_serve(struct vfm_channel *ch, struct bench_server *server,
+                struct vfm_error *err);
 
 void bench_print(const struct bench *bench, const char *device,
                  const char *link);

@@ -27,6 +27,9 @@
 /* No two runs are the same, whatever the samples say. */
 #define SPREAD_MIN           0.1
 
+/* Nanoseconds are nine years then. */
+#define WHOLE_MAX            ((double)(UINT64_C(1) << 58))
+
 /* What one device takes; ns. */
 struct share {
     double stop;
@@ -70,6 +73,12 @@ static double larger(double a, double b)
 static double smaller(double a, double b)
 {
     return a < b ? a : b;
+}
+
+/* No sum of a few of them overflows. */
+static uint64_t whole(double x)
+{
+    return x < WHOLE_MAX ? (uint64_t)x : (uint64_t)WHOLE_MAX;
 }
 
 static double time_for(double bytes, double bytes_per_sec)
@@ -255,15 +264,20 @@ int predict_compute(const struct predict_input *in, struct prediction *p,
     low = smaller(low, ns * (mid.is_trial ? 1 - SPREAD_MIN : RATES_LOW));
     high = larger(high, ns * (mid.is_trial ? 1 + SPREAD_MIN : RATES_HIGH));
     *p = (struct prediction){
-        .device_ns = (uint64_t)arcs(in, &mid),
-        .data_ns = (uint64_t)moved,
-        .link_ns = (uint64_t)handover,
-        .low_ns = (uint64_t)low,
-        .high_ns = (uint64_t)high,
-        .bytes = (uint64_t)mid.bytes,
+        .device_ns = whole(arcs(in, &mid)),
+        .data_ns = whole(moved),
+        .link_ns = whole(handover),
+        .bytes = whole(mid.bytes),
         .is_from_trial = mid.is_trial,
         .has_link = mid.has_link,
     };
     p->ns = p->device_ns + p->data_ns + p->link_ns;
+    p->low_ns = whole(smaller(low, (double)p->ns));
+    p->high_ns = whole(larger(high, (double)p->ns));
+    /* Of large ones a double has not every digit. */
+    if (p->low_ns > p->ns)
+        p->low_ns = p->ns;
+    if (p->high_ns < p->ns)
+        p->high_ns = p->ns;
     return 0;
 }

@@ -233,7 +233,8 @@ struct vfm_migration_options {
     struct vfm_listener *listener;
 
     /* With channels: the bytes that may be taken for what is under way on all
-     * of them together, at least 64 KiB for each.  Default 16 MiB. */
+     * of them together, at least 64 KiB for each, for a source that compresses
+     * 128 KiB.  Default 16 MiB. */
     uint64_t memory_max;
 
     /* Source, with return_path: the VM stops when the QEMU has acknowledged the

@@ -31,11 +31,14 @@ int lanes_init(struct vfm_migration *m, struct vfm_error *err)
     if (n == 0)
         return 0;
     part = (part != 0 ? part : LANES_MEMORY) / n;
+    /* What is packed has a buffer of its own. */
+    if (m->options.compress)
+        part /= 2;
     if (part < LANE_CHUNK_MIN)
         return error_set(err, -EINVAL,
                          "migration: %u channels take %zu KiB each at least, "
                          "and %llu KiB are all there may be",
-                         n, LANE_CHUNK_MIN >> 10,
+                         n, LANE_CHUNK_MIN >> (m->options.compress ? 9 : 10),
                          (unsigned long long)m->options.memory_max >> 10);
     m->lanes.chunk =
         part < LANE_CHUNK_MAX ? (size_t)part & ~(size_t)4095 : LANE_CHUNK_MAX;

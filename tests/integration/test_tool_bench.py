@@ -173,9 +173,37 @@ def test_a_target_that_cannot_be_reset_fails_both(tmp_path):
             Device(tmp_path, "b", "--fail", "DEVICE_RESET:EIO") as b, \
             listener(tmp_path, "-d", b.word) as there:
         vfmig("bench", "-d", a.word, there.uri).exits(1)
-        there.finish().exits(1)
+        there.finish().exits(3)
         assert a.state() == "RUNNING"
     assert "cannot reset" in there.error()
+
+
+@pytest.mark.parametrize("step", ["STOP>RUNNING_P2P", "RUNNING_P2P>RUNNING"])
+def test_a_target_that_does_not_start_at_once_runs_in_the_end(tmp_path, step):
+    with Device(tmp_path, "a") as a, \
+            Device(tmp_path, "b", "--fail", f"{step}:EIO") as b, \
+            listener(tmp_path, "-d", b.word) as there:
+        vfmig("bench", "-d", a.word, there.uri).exits(1)
+        there.finish().exits(1)
+        assert a.state() == "RUNNING" and b.state() == "RUNNING"
+
+
+def test_a_target_that_is_given_a_device_says_so(tmp_path):
+    """The other side is no bench: it does what a migration does."""
+    with Device(tmp_path, "a") as a, Device(tmp_path, "b") as b, \
+            listener(tmp_path, "-d", b.word) as there:
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(DEADLINE)
+            peer.connect(there.uri[len("unix:"):])
+            peer.sendall(frame(HELLO) + frame(TRIAL))
+            for _ in "hello", "go":
+                assert len(peer.recv(32, socket.MSG_WAITALL)) == 32
+            peer.settimeout(None)
+            vfmig("send", "-d", f"{a.word},id=bench", f"fd:{peer.fileno()}",
+                  pass_fds=(peer.fileno(),)).ok()
+        there.finish().exits(3)
+        assert b.state() == "STOP"
+    assert "is in this one now" in there.error()
 
 
 def test_a_signal_ends_a_trial_and_both_devices_run(tmp_path):

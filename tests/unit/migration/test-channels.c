@@ -250,7 +250,7 @@ static void channels_are_compressed(void **state)
     compress = true;
     for (unsigned int n = 1; n <= LANES_MAX; n += 3) {
         source_channels = target_channels = n;
-        memory_max = n * (uint64_t)65536;
+        memory_max = n * (uint64_t)131072;
         begin(n == 1 ? &one : &three);
         memset(pair_data, 1, sizeof(pair_data));
         pair_succeeds(&p);

@@ -127,6 +127,21 @@ static void single_rates_are_added_up(void **state)
     assert_true(predict(&file, 1, 1).has_link);
 }
 
+static void what_takes_for_ever_is_a_number(void **state)
+{
+    struct predict_file file = a_trial(1000);
+    struct predict_input in = { .files = &file, .count = 1, .devices = 64 };
+    struct prediction p;
+
+    (void)state;
+    set(&file, BENCH_TRIAL_BYTES, UINT64_C(1) << 55);
+    in.link = (struct predict_link){ .is_given = true, .bytes_per_sec = 1 };
+    assert_int_equal(predict_compute(&in, &p, NULL), 0);
+    assert_true(p.data_ns > UINT64_C(1) << 57);
+    assert_true(p.low_ns <= p.ns && p.ns <= p.high_ns);
+    assert_true(p.high_ns < UINT64_C(1) << 60);
+}
+
 static void what_is_limited_takes_longer(void **state)
 {
     struct predict_file file = a_trial(100);
@@ -224,6 +239,7 @@ int main(void)
         cmocka_unit_test(devices_on_idle_processors_move_at_once),
         cmocka_unit_test(a_slower_link_takes_longer),
         cmocka_unit_test(single_rates_are_added_up),
+        cmocka_unit_test(what_takes_for_ever_is_a_number),
         cmocka_unit_test(what_is_limited_takes_longer),
         cmocka_unit_test(what_was_never_measured_is_no_prediction),
         cmocka_unit_test(a_file_that_is_none_is_refused),
