@@ -12,9 +12,7 @@
  *
  *     floor unix|tcp BYTES CHUNK      prints nanoseconds
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +21,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tcp.h"
 
 static void die(const char *what)
 {
@@ -95,26 +95,12 @@ static void unix_pair(int pair[2])
         die("socketpair");
 }
 
-static void tcp_pair(int pair[2])
+static void open_link(const char *link, int pair[2])
 {
-    struct sockaddr_in addr = {
-        .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    socklen_t len = sizeof(addr);
-    int lis = socket(AF_INET, SOCK_STREAM, 0);
-
-    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (lis < 0 || pair[0] < 0 ||
-        bind(lis, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(lis, 1) < 0 ||
-        getsockname(lis, (struct sockaddr *)&addr, &len) < 0 ||
-        connect(pair[0], (struct sockaddr *)&addr, len) < 0)
+    if (strcmp(link, "tcp") != 0)
+        unix_pair(pair);
+    else if (tcp_pair(pair) < 0)
         die("tcp");
-    pair[1] = accept(lis, NULL, NULL);
-    if (pair[1] < 0)
-        die("accept");
-    close(lis);
 }
 
 static int64_t now_ns(void)
@@ -157,10 +143,7 @@ int main(int argc, char **argv)
         return 2;
     }
     unix_pair(a);
-    if (strcmp(argv[1], "tcp") == 0)
-        tcp_pair(b);
-    else
-        unix_pair(b);
+    open_link(argv[1], b);
     unix_pair(c);
 
     start = now_ns();

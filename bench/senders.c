@@ -10,11 +10,9 @@
  * Prints nanoseconds, and of processor time those of the sender and of the
  * reader.  A piece is filled again when the kernel is done with it.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <liburing.h>
 #include <linux/errqueue.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,6 +26,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tcp.h"
+
+/* As many as a device and vfmig share. */
 #define PIECES 4
 
 struct sender {
@@ -209,28 +210,6 @@ static void open_sender(struct sender *s)
         die("io_uring", -ret);
 }
 
-static void tcp_pair(int pair[2])
-{
-    struct sockaddr_in addr = {
-        .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-    };
-    socklen_t len = sizeof(addr);
-    int lis = socket(AF_INET, SOCK_STREAM, 0);
-
-    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (lis < 0 || pair[0] < 0 ||
-        bind(lis, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-        listen(lis, 1) < 0 ||
-        getsockname(lis, (struct sockaddr *)&addr, &len) < 0 ||
-        connect(pair[0], (struct sockaddr *)&addr, len) < 0)
-        die("tcp", errno);
-    pair[1] = accept(lis, NULL, NULL);
-    if (pair[1] < 0)
-        die("accept", errno);
-    close(lis);
-}
-
 static pid_t start_reader(int pair[2], size_t chunk)
 {
     pid_t pid = fork();
@@ -277,7 +256,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: senders WAY BYTES CHUNK, BYTES a multiple\n");
         return 2;
     }
-    tcp_pair(pair);
+    if (tcp_pair(pair) < 0)
+        die("tcp", errno);
     s.fd = pair[0];
     start_reader(pair, 1 << 20);
     open_sender(&s);

@@ -125,10 +125,10 @@ def test_a_slow_device_at_the_target_is_the_peer_for_the_source(tmp_path):
 
 
 def test_the_time_of_a_limit_is_a_policys(tmp_path):
-    sent, _ = move(tmp_path, *STOP_COPY, size="20M",
-                   send=("--max-bandwidth", "40M"))
+    sent, _ = move(tmp_path, *STOP_COPY, size="8M",
+                   send=("--max-bandwidth", "8M"))
     downtime = sent["downtime"]
-    assert downtime["total_ns"] >= 300e6
+    assert downtime["total_ns"] >= 700e6
     assert downtime["causes_ns"]["policy"] > 0.5 * downtime["total_ns"]
 
 
