@@ -73,5 +73,6 @@ def test_errors_of_predictions_are_summed_up(tmp_path):
     text = (tmp_path / "performance.md").read_text()
     assert "Over the 2 cases" in text and "error is 8 % (target" in text
     assert "at most 12 % under" in text
-    assert "Of all 4 moves in them 1 were more than 20 % under" in text
+    assert "of all 4 in them the median error is" in text
+    assert "and 1 were more than 20 % under" in text
     assert "by 30 % the worst" in text
