@@ -342,6 +342,7 @@ PLAIN(int, lstat64, (const char *path, struct stat64 *st), (path, st))
 PLAIN(int, fstat64, (int fd, struct stat64 *st), (fd, st))
 PLAIN(ssize_t, readlink, (const char *path, char *buf, size_t size),
       (path, buf, size))
+PLAIN(int, madvise, (void *at, size_t size, int advice), (at, size, advice))
 PLAIN(ssize_t, getrandom, (void *buf, size_t size, unsigned int flags),
       (buf, size, flags))
 PLAIN(int, fflush, (FILE *file), (file))

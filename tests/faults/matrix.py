@@ -68,7 +68,7 @@ ERRNOS = {
     "mkostemp64": ("EACCES",), "mkstemp64": ("EACCES",), "rename": ("EIO",),
     "open_memstream": MEMORY, "scandir64": ("EMFILE",), "lseek64": ("EIO",),
     "tmpfile64": ("EMFILE",), "signalfd": ("EMFILE",), "ftruncate64": ("EIO",),
-    "strndup": MEMORY, "mremap": MEMORY,
+    "strndup": MEMORY, "mremap": MEMORY, "madvise": ("EINVAL",),
     "malloc": MEMORY, "calloc": MEMORY, "realloc": MEMORY,
     "reallocarray": MEMORY, "aligned_alloc": MEMORY, "strdup": MEMORY,
     "asprintf": MEMORY, "posix_memalign": MEMORY, "mmap64": MEMORY,
@@ -98,7 +98,8 @@ CANNOT_FAIL = set("""
     ferror fgets fileno fprintf fputc fputs fwrite printf putc putchar puts
     stderr stdin stdout
     raise signal sigprocmask __sigsetjmp siglongjmp strtok_r strtoull memmem
-    __isoc99_fscanf __isoc99_sscanf fnmatch getpid mallopt nanosleep
+    __isoc99_fscanf __isoc99_sscanf fnmatch getpid mallopt nanosleep clock_nanosleep
+    dl_iterate_phdr
     strerrorname_np
     json_object_array_add json_object_get_boolean json_object_get_int64
     json_object_is_type json_object_new_array json_object_new_object
@@ -126,6 +127,7 @@ HARMLESS = {
     "getrandom": "the name is taken from the clock",
     "access": "then the file gets a temporary name at once",
     "unlink": "the socket stays; the next listener replaces it",
+    "madvise": "a page that is not there comes when it is touched",
     "kill": "who cannot be told to end is waited for",
 }
 
