@@ -119,6 +119,7 @@ static void single_rates_are_added_up(void **state)
     assert_int_equal(p.ns, 102 * MS);
     assert_false(p.is_from_trial);
     assert_true(p.high_ns >= 2 * p.ns - 1);
+    assert_true(p.low_ns <= p.ns / 2 + 1);
     set(&file, BENCH_LOAD_RATE, 500 * MIB);
     assert_int_equal(predict(&file, 1, 1).ns, 302 * MS);
     assert_false(predict(&file, 1, 1).has_link);
