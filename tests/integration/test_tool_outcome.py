@@ -22,7 +22,8 @@ def test_done_is_0_and_summed_up(tmp_path):
     lines = sent.stdout.splitlines()
     assert re.fullmatch(r"sent 1\.\d MiB of device state \(1\.\d MiB of stream\) "
                         rf"to unix:{tmp_path}/move in [\d.]+ m?s", lines[0])
-    assert re.fullmatch(r"stopped for [\d.]+ [mu]?s: (\w+ [\d.]+ [mu]?s(, )?)+",
+    assert re.fullmatch(r"stopped for [\d.]+ [mu]?s: "
+                        r"[a-z-]+ [\d.]+ [mun]?s(, [a-z-]+ [\d.]+ [mun]?s)*",
                         lines[1])
     table = lines[2:-2]
     for line in table:
