@@ -85,7 +85,28 @@ static int ask_region(struct device *d, uint32_t index, uint32_t room,
     return ret;
 }
 
-/* The areas of the capability at @at in the reply; false: it is none. */
+/* Where the list of areas is in the reply's chain of capabilities; 0: there is
+ * none.  A chain leads on, so that one in a circle has an end. */
+static size_t find_areas(const struct region_reply *reply)
+{
+    size_t at = reply->info.cap_offset;
+    struct vfu_cap_header cap;
+
+    if ((reply->info.flags & UAPI_REGION_CAPS) == 0)
+        return 0;
+    while (at >= sizeof(reply->info) && at <= sizeof(*reply) - sizeof(cap)) {
+        memcpy(&cap, (const uint8_t *)reply + at, sizeof(cap));
+        if (cap.id == UAPI_CAP_SPARSE_MMAP)
+            return at;
+        if (cap.next <= at)
+            return 0;
+        at = cap.next;
+    }
+    return 0;
+}
+
+/* The areas of the capability at @at in the reply; false: they make no
+ * sense. */
 static bool read_areas(struct region *r, const struct region_reply *reply,
                        size_t at)
 {
@@ -97,8 +118,7 @@ static bool read_areas(struct region *r, const struct region_reply *reply,
         return false;
     memcpy(&cap, bytes + at, sizeof(cap));
     room = (sizeof(*reply) - at - sizeof(cap)) / sizeof(r->areas[0]);
-    if (cap.header.id != UAPI_CAP_SPARSE_MMAP ||
-        cap.nr_areas > DEVICE_MAX_AREAS || cap.nr_areas > room)
+    if (cap.nr_areas > DEVICE_MAX_AREAS || cap.nr_areas > room)
         return false;
     memcpy(r->areas, bytes + at + sizeof(cap),
            cap.nr_areas * sizeof(r->areas[0]));
@@ -115,14 +135,13 @@ static bool read_areas(struct region *r, const struct region_reply *reply,
 static void learn_areas(struct region *r, const struct region_reply *reply,
                         struct wire_fds *fds)
 {
-    size_t at = reply->info.cap_offset;
+    size_t at = find_areas(reply);
 
     if (fds->count == 0 || (r->flags & UAPI_REGION_MMAP) == 0)
         return;
     r->num_areas = 1;
     r->areas[0] = (struct vfu_sparse_area){ .offset = 0, .size = r->size };
-    if ((reply->info.flags & UAPI_REGION_CAPS) != 0 && at != 0 &&
-        !read_areas(r, reply, at))
+    if (at != 0 && !read_areas(r, reply, at))
         return;
     r->fd_offset = reply->info.offset;
     r->fd = fds->fd[--fds->count];

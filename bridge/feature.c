@@ -156,7 +156,11 @@ static int set_state(struct device *d, void *data)
     pthread_mutex_lock(&d->state_lock);
     ret = set_state_locked(d, s.state, &s.data_fd);
     pthread_mutex_unlock(&d->state_lock);
-    return ret < 0 ? ret : argument_put(data, &s, sizeof(s));
+    if (ret == 0)
+        ret = argument_put(data, &s, sizeof(s));
+    if (ret < 0 && s.data_fd >= 0)
+        file_close(s.data_fd);
+    return ret;
 }
 
 /* -------------------------------------------------------------- the log */

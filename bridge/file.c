@@ -139,6 +139,14 @@ struct file *file_forget(int fd)
     return f;
 }
 
+void file_close(int fd)
+{
+    struct file *f = file_forget(fd);
+
+    REAL(close)(fd);
+    file_put(f);
+}
+
 void file_alias(struct file *f, int fd)
 {
     struct file *gone = NULL;

@@ -62,6 +62,9 @@ void file_put(struct file *f);
 /* @fd is about to be closed: returns what is to be put when it is. */
 struct file *file_forget(int fd);
 
+/* Closes @fd, which file_open() gave and nobody has seen. */
+void file_close(int fd);
+
 /* @fd is another number of @f. */
 void file_alias(struct file *f, int fd);
 

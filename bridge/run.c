@@ -295,6 +295,8 @@ static int run_with_tree(const struct options *o, const char *root,
     if (o->program == NULL) {
         printf("LD_PRELOAD=%s\n%s=%s\n%s=%s\n", library, PLACE_ENV_TREE, root,
                PLACE_ENV_SOCKET, sockets);
+        if (o->keep)
+            puts(PLACE_ENV_KEEP "=1");
         return 0;
     }
     if (set_preload(library) < 0 || setenv(PLACE_ENV_TREE, root, 1) < 0 ||

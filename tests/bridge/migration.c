@@ -113,6 +113,31 @@ static void load(const struct client *c, const uint8_t *data, size_t len)
     close(fd);
 }
 
+/* The next number that is free. */
+static int next_number(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    close(fd);
+    return fd;
+}
+
+/* The state changes, as it does in the kernel; the descriptor is nobody's. */
+static void try_unwritable(const struct client *c)
+{
+    static const uint32_t ask[4] = {
+        sizeof(ask),
+        VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
+        VFIO_DEVICE_STATE_PRE_COPY, UINT32_MAX, /* no descriptor */
+    };
+    int before = next_number();
+
+    expect(ioctl(c->device, VFIO_DEVICE_FEATURE, ask) < 0 && errno == EFAULT,
+           "an answer needs room");
+    expect(next_number() == before, "nothing is left of one without");
+    expect(go(c, VFIO_DEVICE_STATE_RUNNING) == -1, "the device goes on");
+}
+
 void try_migration(struct client *c)
 {
     uint8_t *data = malloc(STATE_MAX);
@@ -136,6 +161,7 @@ void try_migration(struct client *c)
     set64(c, EDEV_REG_SCRATCH, 0);
     load(c, data, len);
     expect(reg64(c, EDEV_REG_SCRATCH) == MARK, "it is what it was");
+    try_unwritable(c);
     free(data);
 }
 

@@ -214,6 +214,20 @@ def test_a_named_folder_stays_and_the_environment_is_enough(tmp_path, device):
                    check=True, timeout=DEADLINE)
 
 
+def test_the_environment_says_that_a_device_is_kept(tmp_path, device):
+    device.set_state("stop")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    run = subprocess.run([VFMIG_RUN, "--device", device.path, "--keep",
+                          "--tree", tree], stdout=subprocess.PIPE, text=True,
+                         check=True, timeout=DEADLINE)
+    env = dict(line.partition("=")[::2] for line in run.stdout.splitlines())
+    state = subprocess.run([VFMIG, "state", "-d", "vfio:" + FIRST],
+                           env={**os.environ, **env}, stdout=subprocess.PIPE,
+                           text=True, check=True, timeout=DEADLINE)
+    assert state.stdout.strip() == "STOP"
+
+
 @pytest.mark.parametrize("words, text", [
     ((), "no device"),
     (("--device", "x"), "no program"),
