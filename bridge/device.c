@@ -86,21 +86,24 @@ static int ask_region(struct device *d, uint32_t index, uint32_t room,
 }
 
 /* Where the list of areas is in the reply's chain of capabilities; 0: there is
- * none.  A chain leads on, so that one in a circle has an end. */
+ * none; beyond the reply: the chain makes no sense.  It has to lead on, so that
+ * one in a circle has an end. */
 static size_t find_areas(const struct region_reply *reply)
 {
+    const size_t none = sizeof(*reply);
     size_t at = reply->info.cap_offset;
+    size_t before = sizeof(reply->info) - 1;
     struct vfu_cap_header cap;
 
     if ((reply->info.flags & UAPI_REGION_CAPS) == 0)
         return 0;
-    while (at >= sizeof(reply->info) && at <= sizeof(*reply) - sizeof(cap)) {
+    for (; at != 0; at = cap.next) {
+        if (at <= before || at > sizeof(*reply) - sizeof(cap))
+            return none;
         memcpy(&cap, (const uint8_t *)reply + at, sizeof(cap));
         if (cap.id == UAPI_CAP_SPARSE_MMAP)
             return at;
-        if (cap.next <= at)
-            return 0;
-        at = cap.next;
+        before = at;
     }
     return 0;
 }

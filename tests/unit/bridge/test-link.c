@@ -4,130 +4,18 @@
  * The bridge's connection against servers that ask, pad, lie and hang up.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "bridge/link.h"
-#include "protocol/vfio-user.h"
-
-#define DEADLINE_S 60
-
-/* A server in a thread: it agrees on the version, then follows a script. */
-struct server {
-    char folder[64];
-    char path[96];
-    int listener;
-    pthread_t thread;
-    uint16_t major;
-    const char *json;
-    void (*script)(int fd);
-};
-
-/* ----------------------------------------------------------- the server */
-
-static bool get(int fd, void *buf, size_t len)
-{
-    return recv(fd, buf, len, MSG_WAITALL) == (ssize_t)len;
-}
-
-/* The next command; its payload, of at most a page, is dropped. */
-static struct vfu_header next_command(int fd)
-{
-    struct vfu_header head = { .size = 0 };
-    uint8_t payload[4096];
-
-    if (get(fd, &head, sizeof(head)) && head.size > sizeof(head) &&
-        head.size <= sizeof(payload))
-        get(fd, payload, head.size - sizeof(head));
-    return head;
-}
-
-static void put(int fd, struct vfu_header head, const void *data, size_t len)
-{
-    ssize_t n = send(fd, &head, sizeof(head), MSG_NOSIGNAL | MSG_MORE);
-
-    if (n == sizeof(head) && len > 0)
-        n = send(fd, data, len, MSG_NOSIGNAL);
-    (void)n;
-}
-
-static void reply(int fd, struct vfu_header head, const void *data, size_t len)
-{
-    head.flags = VFU_TYPE_REPLY;
-    head.size = (uint32_t)(sizeof(head) + len);
-    put(fd, head, data, len);
-}
-
-static void refuse(int fd, struct vfu_header head, uint32_t error)
-{
-    head.flags = VFU_TYPE_REPLY | VFU_FLAG_ERROR;
-    head.size = sizeof(head);
-    head.error = error;
-    put(fd, head, NULL, 0);
-}
-
-static void agree(const struct server *s, int fd)
-{
-    struct vfu_header head = next_command(fd);
-    uint8_t payload[1024];
-    struct vfu_version version = { s->major, 1 };
-    size_t len = strlen(s->json) + 1;
-
-    memcpy(payload, &version, sizeof(version));
-    memcpy(payload + sizeof(version), s->json, len);
-    reply(fd, head, payload, sizeof(version) + len);
-}
-
-static void *run_server(void *arg)
-{
-    const struct server *s = arg;
-    struct timeval limit = { .tv_sec = DEADLINE_S };
-    int fd = accept(s->listener, NULL, NULL);
-
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    agree(s, fd);
-    if (s->script != NULL)
-        s->script(fd);
-    close(fd);
-    return NULL;
-}
-
-static void start(struct server *s, void (*script)(int fd))
-{
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
-
-    s->script = script;
-    strcpy(s->folder, "/tmp/vfmig-link.XXXXXX");
-    assert_non_null(mkdtemp(s->folder));
-    snprintf(s->path, sizeof(s->path), "%s/s", s->folder);
-    strcpy(sa.sun_path, s->path);
-    s->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    assert_int_equal(bind(s->listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
-    assert_int_equal(listen(s->listener, 1), 0);
-    assert_int_equal(pthread_create(&s->thread, NULL, run_server, s), 0);
-}
-
-static void finish(struct server *s)
-{
-    pthread_join(s->thread, NULL);
-    close(s->listener);
-    unlink(s->path);
-    rmdir(s->folder);
-}
+#include "server.h"
 
 /* ----------------------------------------------------------- the client */
 
@@ -171,7 +59,7 @@ static int ask(struct link *l, uint32_t *answer)
 
 static void open_to(struct server *s, struct link *l, void (*script)(int fd))
 {
-    start(s, script);
+    server_start(s, script);
     assert_int_equal(link_open(l, s->path, &ops, NULL), 0);
 }
 
@@ -186,7 +74,7 @@ static void expect_broken(void (*script)(int fd))
     assert_int_equal(ask(&l, &answer), -EIO);
     assert_int_equal(ask(&l, &answer), -EIO);
     link_close(&l);
-    finish(&s);
+    server_finish(&s);
 }
 
 static void expect_answer(void (*script)(int fd))
@@ -200,7 +88,7 @@ static void expect_answer(void (*script)(int fd))
     assert_int_equal(answer, 42);
     assert_int_equal(ask(&l, &answer), 0);
     link_close(&l);
-    finish(&s);
+    server_finish(&s);
 }
 
 /* ------------------------------------------------------------ the version */
@@ -210,11 +98,11 @@ static int open_with(uint16_t major, const char *json, struct link *l)
     struct server s = { .major = major, .json = json };
     int ret;
 
-    start(&s, NULL);
+    server_start(&s, NULL);
     ret = link_open(l, s.path, &ops, NULL);
     if (ret == 0)
         link_close(l);
-    finish(&s);
+    server_finish(&s);
     return ret;
 }
 
@@ -264,8 +152,8 @@ static void pad(int fd)
 {
     uint8_t padded[1024] = { 42 };
 
-    reply(fd, next_command(fd), padded, sizeof(padded));
-    reply(fd, next_command(fd), &right, sizeof(right));
+    server_reply(fd, server_next(fd), padded, sizeof(padded));
+    server_reply(fd, server_next(fd), &right, sizeof(right));
 }
 
 static void a_padded_reply_is_drained(void **state)
@@ -276,9 +164,9 @@ static void a_padded_reply_is_drained(void **state)
 
 static void refuse_in_several_ways(int fd)
 {
-    refuse(fd, next_command(fd), EBUSY);
-    refuse(fd, next_command(fd), 0);
-    refuse(fd, next_command(fd), UINT32_MAX);
+    server_refuse(fd, server_next(fd), EBUSY);
+    server_refuse(fd, server_next(fd), 0);
+    server_refuse(fd, server_next(fd), UINT32_MAX);
 }
 
 static void a_refusal_is_the_servers_errno(void **state)
@@ -294,24 +182,24 @@ static void a_refusal_is_the_servers_errno(void **state)
     assert_int_equal(ask(&l, &answer), -EIO);
     assert_int_equal(l.broken, 0);
     link_close(&l);
-    finish(&s);
+    server_finish(&s);
 }
 
 static void answer_another(int fd)
 {
-    struct vfu_header head = next_command(fd);
+    struct vfu_header head = server_next(fd);
 
     head.id++;
-    reply(fd, head, &right, sizeof(right));
+    server_reply(fd, head, &right, sizeof(right));
 }
 
 static void answer_with_size(int fd, uint32_t size)
 {
-    struct vfu_header head = next_command(fd);
+    struct vfu_header head = server_next(fd);
 
     head.flags = VFU_TYPE_REPLY;
     head.size = size;
-    put(fd, head, NULL, 0);
+    server_put(fd, head, NULL, 0);
 }
 
 static void answer_too_small(int fd)
@@ -326,15 +214,15 @@ static void answer_too_large(int fd)
 
 static void answer_of_no_type(int fd)
 {
-    struct vfu_header head = next_command(fd);
+    struct vfu_header head = server_next(fd);
 
     head.flags = 7;
-    put(fd, head, NULL, 0);
+    server_put(fd, head, NULL, 0);
 }
 
 static void hang_up(int fd)
 {
-    next_command(fd);
+    server_next(fd);
 }
 
 static void hang_up_in_the_middle(int fd)
@@ -364,21 +252,21 @@ static int ask_memory(int fd, uint64_t iova, uint64_t count, uint8_t *data)
                                .size = sizeof(head) + 16 };
     struct vfu_dma_access a = { iova, count };
 
-    put(fd, head, &a, sizeof(a));
-    if (!get(fd, &head, sizeof(head)) || head.id != 9 ||
+    server_put(fd, head, &a, sizeof(a));
+    if (!server_get(fd, &head, sizeof(head)) || head.id != 9 ||
         (head.flags & VFU_TYPE_MASK) != VFU_TYPE_REPLY)
         return -1;
     if ((head.flags & VFU_FLAG_ERROR) != 0)
         return (int)head.error;
     if (head.size != sizeof(head) + sizeof(a) + count ||
-        !get(fd, &a, sizeof(a)) || !get(fd, data, count))
+        !server_get(fd, &a, sizeof(a)) || !server_get(fd, data, count))
         return -1;
     return 0;
 }
 
 static void ask_before_answering(int fd)
 {
-    struct vfu_header head = next_command(fd);
+    struct vfu_header head = server_next(fd);
     uint8_t data[8];
     bool ok = ask_memory(fd, 8, sizeof(data), data) == 0 &&
               memcmp(data, memory + 8, sizeof(data)) == 0 &&
@@ -386,8 +274,8 @@ static void ask_before_answering(int fd)
               ask_memory(fd, 0, UINT64_MAX, data) == EINVAL;
 
     if (ok)
-        reply(fd, head, &right, sizeof(right));
-    reply(fd, next_command(fd), &right, sizeof(right));
+        server_reply(fd, head, &right, sizeof(right));
+    server_reply(fd, server_next(fd), &right, sizeof(right));
 }
 
 static void the_server_may_ask_before_it_answers(void **state)
@@ -407,8 +295,8 @@ static void ask_alone(int fd)
     if (ask_memory(fd, 0, sizeof(data), data) != 0)
         return; /* and nobody posts */
     sem_post(&answered);
-    reply(fd, next_command(fd), &right, sizeof(right));
-    reply(fd, next_command(fd), &right, sizeof(right));
+    server_reply(fd, server_next(fd), &right, sizeof(right));
+    server_reply(fd, server_next(fd), &right, sizeof(right));
 }
 
 static void the_server_may_ask_while_nobody_calls(void **state)
@@ -421,26 +309,26 @@ static void the_server_may_ask_while_nobody_calls(void **state)
     (void)state;
     sem_init(&answered, 0, 0);
     clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += DEADLINE_S;
+    end.tv_sec += SERVER_DEADLINE_S;
     open_to(&s, &l, ask_alone);
     assert_int_equal(link_serve(&l), 0);
     assert_int_equal(sem_timedwait(&answered, &end), 0);
     assert_int_equal(ask(&l, &answer), 0);
     assert_int_equal(ask(&l, &answer), 0);
     link_close(&l);
-    finish(&s);
+    server_finish(&s);
 }
 
 static void ask_the_unknown(int fd)
 {
-    struct vfu_header head = next_command(fd);
+    struct vfu_header head = server_next(fd);
     struct vfu_header odd = { .id = 1, .command = 77, .size = sizeof(odd) + 8 };
     uint64_t data = 0;
 
-    put(fd, odd, &data, sizeof(data));
-    if (get(fd, &odd, sizeof(odd)) && odd.error == EINVAL)
-        reply(fd, head, &right, sizeof(right));
-    reply(fd, next_command(fd), &right, sizeof(right));
+    server_put(fd, odd, &data, sizeof(data));
+    if (server_get(fd, &odd, sizeof(odd)) && odd.error == EINVAL)
+        server_reply(fd, head, &right, sizeof(right));
+    server_reply(fd, server_next(fd), &right, sizeof(right));
 }
 
 static void an_unknown_command_is_refused(void **state)
