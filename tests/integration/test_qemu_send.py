@@ -53,7 +53,7 @@ class Loader(threading.Thread):
         s.settimeout(DEADLINE)
         data = bytearray()
         sent = False
-        while piece := s.recv(1 << 20):
+        while piece := s.recv(1 << 16):
             data += piece
             if not sent:
                 s.sendall(self.first)
@@ -67,7 +67,7 @@ class Loader(threading.Thread):
         try:
             s.sendall(self.last)
             s.shutdown(socket.SHUT_WR)
-            while s.recv(1 << 20):
+            while s.recv(1 << 16):
                 pass
         except OSError:
             pass
@@ -404,7 +404,7 @@ def test_a_qemu_that_never_answers_has_its_time(rests, tmp_path):
 def swallow(server):
     s, _ = server.accept()
     s.settimeout(DEADLINE)
-    while s.recv(1 << 20):
+    while s.recv(1 << 16):
         pass
 
 

@@ -66,7 +66,7 @@ class Channels:
 
     def take(self, lane, into, number):
         with contextlib.suppress(OSError):
-            while piece := lane.recv(1 << 20):
+            while piece := lane.recv(1 << 16):
                 into += piece
                 if number == 0 and self.cut and len(into) >= self.cut:
                     lane.shutdown(socket.SHUT_RDWR)
@@ -74,7 +74,7 @@ class Channels:
 
     def take_main(self, main):
         with contextlib.suppress(OSError):
-            while piece := main.recv(1 << 20):
+            while piece := main.recv(1 << 16):
                 self.main += piece
                 at = self.main.rfind(b"\0\6")
                 if at >= 0 and len(self.main) >= at + 6 and len(self.main) == \

@@ -179,7 +179,7 @@ class Client:
 
     def _more(self):
         data, ancillary, _, _ = self.socket.recvmsg(
-            4 << 20, socket.CMSG_SPACE(64 * 4))
+            1 << 16, socket.CMSG_SPACE(64 * 4))
         for level, kind, raw in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds = array.array("i")
