@@ -34,7 +34,7 @@ setup = if [ -e $(1)/build.ninja ]; then \
 test = meson test -C $(1) --print-errorlogs --num-processes $(TEST_JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo soak check sanitize clang fuzz faults lint lab lab-shell bench \
+.PHONY: help all demo soak check sanitize tsan clang fuzz faults lint lab lab-shell bench \
         format install clean packages-build packages-check packages-lint \
         packages-lab packages-bench fuzz-nightly model packages-model interop mutants
 
@@ -42,6 +42,7 @@ help:
 	@echo 'make demo       a VM of 1 GiB with two busy devices moves, live'
 	@echo 'make check      build with gcc and run every test'
 	@echo 'make sanitize   the same with ASan, UBSan and LeakSanitizer'
+	@echo 'make tsan       what has threads, with ThreadSanitizer'
 	@echo 'make clang      build with clang and run the unit tests'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))'
 	@echo 'make faults     every call that can fail fails once'
@@ -102,6 +103,14 @@ sanitize: packages-check
 	ninja -C $(BUILD)-sanitize -j $(JOBS)
 	$(call test,$(BUILD)-sanitize) --timeout-multiplier 4 --num-processes $(JOBS)
 
+# What has threads, or is called by more than one: TSan and ASan exclude each
+# other.
+tsan: packages-check
+	$(call setup,$(BUILD)-tsan,gcc,-Db_sanitize=thread -Db_lundef=false)
+	$(call test,$(BUILD)-tsan) --timeout-multiplier 4 --num-processes $(JOBS) \
+	    bridge bridge-device bridge-link channel-listener dirty-kvm-ring \
+	    example-vmm
+
 clang: packages-check packages-lint
 	$(call setup,$(BUILD)-clang,clang,)
 	ninja -C $(BUILD)-clang -j $(JOBS)
@@ -153,4 +162,4 @@ install: all
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-bench $(BUILD)-sanitize $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-ci
+	rm -rf $(BUILD) $(BUILD)-bench $(BUILD)-sanitize $(BUILD)-tsan $(BUILD)-clang $(BUILD)-fuzz $(BUILD)-ci

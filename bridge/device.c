@@ -243,7 +243,7 @@ static int new_device(const struct place *place, bool anew, struct device **dp)
     if (d == NULL)
         return -ENOMEM;
     d->place = *place;
-    d->refs = 0;
+    atomic_init(&d->refs, 0);
     for (unsigned i = 0; i < UAPI_NUM_REGIONS; i++)
         d->regions[i].fd = -1;
     pthread_mutex_init(&d->state_lock, NULL);
@@ -295,19 +295,12 @@ int device_open(const struct place *place, bool anew, struct device **dp)
 
 void device_ref(struct device *d)
 {
-    pthread_mutex_lock(&devices_lock);
-    d->refs++;
-    pthread_mutex_unlock(&devices_lock);
+    atomic_fetch_add(&d->refs, 1);
 }
 
 void device_put(struct device *d)
 {
-    bool gone;
-
-    pthread_mutex_lock(&devices_lock);
-    gone = --d->refs == 0;
-    pthread_mutex_unlock(&devices_lock);
-    if (gone)
+    if (atomic_fetch_sub(&d->refs, 1) == 1)
         free(d);
 }
 

@@ -16,6 +16,8 @@
  * connection.
  */
 
+#include <stdatomic.h>
+
 #include "bridge/file.h"
 #include "bridge/link.h"
 #include "bridge/place.h"
@@ -41,8 +43,8 @@ struct space;
 
 struct device {
     struct place place;
-    int refs;
-    int opens; /* by descriptors of the device itself: while connected */
+    atomic_int refs; /* taken under other locks, and under none */
+    int opens;       /* by descriptors of the device itself: while connected */
     struct device *next;
     struct link link;
 
