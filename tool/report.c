@@ -69,23 +69,22 @@ static struct json_tree *stages_object(const struct vfm_progress *figures,
     return stages;
 }
 
-/* What a bench's file says, else what was expected when the devices were to be
- * stopped; a source's. */
+/* What the state that was left was expected to take when the devices were to
+ * be stopped, and what a bench's file says of all of it; a source's. */
 static void add_prediction(struct json_tree *downtime,
                            const struct report *report,
                            const struct vfm_progress *figures)
 {
     const struct prediction *p = &report->prediction;
-    bool is_measured = report->move->options.predict != NULL;
 
     if (report->move->role != VFM_ROLE_SOURCE)
         return;
-    if (is_measured || figures->expected_downtime_ns != UINT64_MAX)
-        json_add_number(downtime, "predicted_ns",
-                        is_measured ? p->ns : figures->expected_downtime_ns);
+    if (figures->expected_downtime_ns != UINT64_MAX)
+        json_add_number(downtime, "expected_ns", figures->expected_downtime_ns);
     else
-        json_add(downtime, "predicted_ns", json_null_make());
-    if (is_measured) {
+        json_add(downtime, "expected_ns", json_null_make());
+    if (report->move->options.predict != NULL) {
+        json_add_number(downtime, "predicted_ns", p->ns);
         json_add_number(downtime, "predicted_low_ns", p->low_ns);
         json_add_number(downtime, "predicted_high_ns", p->high_ns);
     }

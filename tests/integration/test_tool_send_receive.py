@@ -86,10 +86,10 @@ def test_the_json_of_both_sides_has_the_members_of_the_manual(pair, tmp_path):
             "stream_bytes", "device_bytes", "iterations", "elapsed_ns",
             "stages_ns", "causes_ns", "downtime", "devices", "warnings"]
         assert list(told["stages_ns"]) == stages
-        predicted = ["predicted_ns"] if told["command"] == "send" else []
+        expected = ["expected_ns"] if told["command"] == "send" else []
         assert list(told["downtime"]) == [
             "total_ns", "stages_ns", "causes_ns", "stages_causes_ns", "there_ns",
-            "named", *predicted]
+            "named", *expected]
         assert list(told["downtime"]["stages_ns"]) == stages[3:10]
         assert list(told["devices"][0]) == [
             "id", "device", "state", "pre_copy_bytes", "stop_copy_bytes",
