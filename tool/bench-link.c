@@ -24,9 +24,6 @@
 /* What a device that does not converge is given. */
 #define PRE_COPY_MS   10000
 
-/* What is in the link's buffers must get there. */
-#define BULK_MS       (4 * WIRE_TIMEOUT_MS)
-
 /* No device takes as long to start. */
 #define START_MAX_NS  (3600 * (uint64_t)NS_PER_SEC)
 
@@ -56,7 +53,8 @@ static int ping(struct bench *bench, struct vfm_channel *ch,
         start = clock_now();
         ret = wire_send(ch, &wire, err);
         if (ret == 0)
-            ret = wire_recv(ch, WIRE_PONG, &wire, WIRE_TIMEOUT_MS, err);
+            ret = wire_recv(ch, WIRE_PONG, &wire,
+                            clock_deadline(WIRE_TIMEOUT_MS), err);
         if (ret < 0)
             return ret;
         bench_add(&rtts, BENCH_RTT_NS, (uint64_t)(clock_now() - start));
@@ -69,13 +67,14 @@ static int send_bulk(struct vfm_channel *ch, uint64_t bytes, uint64_t *rate,
                      struct vfm_error *err)
 {
     struct wire wire = { .type = WIRE_BULK, .a = bytes };
+    int64_t deadline = clock_deadline(WIRE_BULK_MS);
     int64_t start = clock_now();
     int ret = wire_send(ch, &wire, err);
 
     if (ret == 0)
-        ret = wire_send_bulk(ch, bytes, err);
+        ret = wire_send_bulk(ch, bytes, deadline, err);
     if (ret == 0)
-        ret = wire_recv(ch, WIRE_DONE, &wire, BULK_MS, err);
+        ret = wire_recv(ch, WIRE_DONE, &wire, deadline, err);
     if (ret < 0)
         return ret;
     *rate = (uint64_t)((double)bytes * NS_PER_SEC /
@@ -242,14 +241,15 @@ static int add_result(struct bench *bench, const struct bench_trial *trial,
 }
 
 /* The first words on a connection.  *@has_device is the other side's. */
-static int greet(struct vfm_channel *ch, bool *has_device,
+static int greet(struct vfm_channel *ch, uint64_t run, bool *has_device,
                  struct vfm_error *err)
 {
-    struct wire wire = { .type = WIRE_HELLO };
+    struct wire wire = { .type = WIRE_HELLO, .b = run };
     int ret = wire_send(ch, &wire, err);
 
     if (ret == 0)
-        ret = wire_recv(ch, WIRE_HELLO, &wire, WIRE_TIMEOUT_MS, err);
+        ret = wire_recv(ch, WIRE_HELLO, &wire, clock_deadline(WIRE_TIMEOUT_MS),
+                        err);
     *has_device = ret == 0 && wire.a != 0;
     return ret;
 }
@@ -261,7 +261,8 @@ static int try_it(struct vfm_channel *ch, struct bench_trial *trial,
     int ret = wire_send(ch, &wire, err);
 
     if (ret == 0)
-        ret = wire_recv(ch, WIRE_GO, &wire, WIRE_TIMEOUT_MS, err);
+        ret =
+            wire_recv(ch, WIRE_GO, &wire, clock_deadline(WIRE_TIMEOUT_MS), err);
     if (ret == 0)
         ret = move(ch, trial->dev, VFM_ROLE_SOURCE, &trial->move, is_lost, err);
     trial->is_pending = ret == 0;
@@ -274,7 +275,7 @@ int bench_link(struct bench *bench, struct vfm_channel *ch,
 {
     struct wire bye = { .type = WIRE_BYE, .a = is_last };
     bool has_device;
-    int ret = greet(ch, &has_device, err);
+    int ret = greet(ch, trial->run, &has_device, err);
 
     if (ret == 0)
         ret = ping(bench, ch, err);
@@ -294,12 +295,13 @@ int bench_fetch(struct bench *bench, struct vfm_channel *ch,
     const struct wire bye = { .type = WIRE_BYE, .a = is_last };
     struct wire wire = { .type = WIRE_FETCH };
     bool has_device;
-    int ret = greet(ch, &has_device, err);
+    int ret = greet(ch, trial->run, &has_device, err);
 
     if (ret == 0)
         ret = wire_send(ch, &wire, err);
     if (ret == 0)
-        ret = wire_recv(ch, WIRE_RESULT, &wire, WIRE_TIMEOUT_MS, err);
+        ret = wire_recv(ch, WIRE_RESULT, &wire, clock_deadline(WIRE_TIMEOUT_MS),
+                        err);
     if (ret == 0)
         ret = add_result(bench, trial, &wire, err);
     return ret < 0 ? ret : wire_send(ch, &bye, err);
@@ -387,8 +389,24 @@ static int serve_bulk(struct vfm_channel *ch, uint64_t bytes,
     if (bytes > WIRE_BULK_MAX)
         return error_set(err, -E2BIG, "%s: %llu bytes at once are too many",
                          vfm_channel_name(ch), (unsigned long long)bytes);
-    ret = wire_recv_bulk(ch, bytes, err);
+    ret = wire_recv_bulk(ch, bytes, clock_deadline(WIRE_BULK_MS), err);
     return ret < 0 ? ret : wire_send(ch, &done, err);
+}
+
+/* Whose results these are is for one caller at a time to say. */
+static int serve_hello(struct vfm_channel *ch, struct bench_server *server,
+                       struct wire *wire, struct vfm_error *err)
+{
+    if (server->has_run && wire->b != server->run) {
+        server->is_stranger = true;
+        return error_set(err, -EBUSY,
+                         "%s: another bench is under way with this listener",
+                         vfm_channel_name(ch));
+    }
+    server->has_run = true;
+    server->run = wire->b;
+    wire->a = server->dev != NULL;
+    return wire_send(ch, wire, err);
 }
 
 /* Does what a frame asks for.  Returns 0 if the connection goes on, what
@@ -400,8 +418,7 @@ static int serve_frame(struct vfm_channel *ch, struct bench_server *server,
 
     switch (wire->type) {
     case WIRE_HELLO:
-        wire->a = server->dev != NULL;
-        return wire_send(ch, wire, err);
+        return serve_hello(ch, server, wire, err);
     case WIRE_PING:
         wire->type = WIRE_PONG;
         return wire_send(ch, wire, err);
@@ -424,14 +441,15 @@ static int serve_frame(struct vfm_channel *ch, struct bench_server *server,
 int bench_serve(struct vfm_channel *ch, struct bench_server *server,
                 struct vfm_error *err)
 {
+    int64_t end = clock_deadline(WIRE_ASKING_MS);
     struct vfm_error ignored;
     int ret = 0;
 
     for (int i = 0; ret == 0 && i < WIRE_FRAMES_MAX; i++) {
+        int64_t deadline = clock_min(end, clock_deadline(WIRE_TIMEOUT_MS));
         struct wire wire;
 
-        ret =
-            wire_recv(ch, i == 0 ? WIRE_HELLO : 0, &wire, WIRE_TIMEOUT_MS, err);
+        ret = wire_recv(ch, i == 0 ? WIRE_HELLO : 0, &wire, deadline, err);
         server->is_stranger = i == 0 && ret < 0;
         if (ret < 0)
             return ret;

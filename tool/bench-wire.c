@@ -19,8 +19,10 @@
 
 static const char magic[4] = { 'v', 'f', 'm', 'B' };
 
+/* One that trickles is as good as one that is silent, so there is one deadline
+ * for all of it. */
 static int send_all(struct vfm_channel *ch, const void *buf, size_t len,
-                    struct vfm_error *err)
+                    int64_t deadline, struct vfm_error *err)
 {
     for (size_t done = 0; done < len;) {
         struct iovec iov = { .iov_base = (char *)(uintptr_t)buf + done,
@@ -34,16 +36,13 @@ static int send_all(struct vfm_channel *ch, const void *buf, size_t len,
         }
         if (n != -EAGAIN)
             return (int)n;
-        ret =
-            vfm_channel_wait(ch, POLLOUT, clock_deadline(WIRE_TIMEOUT_MS), err);
+        ret = vfm_channel_wait(ch, POLLOUT, deadline, err);
         if (ret < 0)
             return ret;
     }
     return 0;
 }
 
-/* One that trickles is as good as one that is silent, so there is one deadline
- * for all of it. */
 static int recv_all(struct vfm_channel *ch, void *buf, size_t len,
                     int64_t deadline, struct vfm_error *err)
 {
@@ -78,7 +77,8 @@ int wire_send(struct vfm_channel *ch, const struct wire *wire,
     put_be64(frame + 8, wire->a);
     put_be64(frame + 16, wire->b);
     put_be64(frame + 24, wire->c);
-    return send_all(ch, frame, sizeof(frame), err);
+    return send_all(ch, frame, sizeof(frame), clock_deadline(WIRE_TIMEOUT_MS),
+                    err);
 }
 
 static int take_refusal(struct vfm_channel *ch, uint64_t len, int64_t deadline,
@@ -98,9 +98,8 @@ static int take_refusal(struct vfm_channel *ch, uint64_t len, int64_t deadline,
 }
 
 int wire_recv(struct vfm_channel *ch, uint16_t want, struct wire *wire,
-              uint32_t timeout_ms, struct vfm_error *err)
+              int64_t deadline, struct vfm_error *err)
 {
-    int64_t deadline = clock_deadline(timeout_ms);
     char frame[FRAME_SIZE];
     int ret = recv_all(ch, frame, sizeof(frame), deadline, err);
 
@@ -133,11 +132,13 @@ int wire_refuse(struct vfm_channel *ch, const char *text, struct vfm_error *err)
     const struct wire wire = { .type = WIRE_REFUSED, .a = len };
     int ret = wire_send(ch, &wire, err);
 
-    return ret < 0 ? ret : send_all(ch, text, len, err);
+    return ret < 0
+               ? ret
+               : send_all(ch, text, len, clock_deadline(WIRE_TIMEOUT_MS), err);
 }
 
 static int bulk(struct vfm_channel *ch, uint64_t bytes, bool is_sent,
-                struct vfm_error *err)
+                int64_t deadline, struct vfm_error *err)
 {
     char *buf = calloc(1, CHUNK);
     int ret = 0;
@@ -147,23 +148,22 @@ static int bulk(struct vfm_channel *ch, uint64_t bytes, bool is_sent,
     while (ret == 0 && bytes > 0) {
         size_t len = bytes < CHUNK ? (size_t)bytes : CHUNK;
 
-        ret = is_sent ? send_all(ch, buf, len, err)
-                      : recv_all(ch, buf, len, clock_deadline(WIRE_TIMEOUT_MS),
-                                 err);
+        ret = is_sent ? send_all(ch, buf, len, deadline, err)
+                      : recv_all(ch, buf, len, deadline, err);
         bytes -= len;
     }
     free(buf);
     return ret;
 }
 
-int wire_send_bulk(struct vfm_channel *ch, uint64_t bytes,
+int wire_send_bulk(struct vfm_channel *ch, uint64_t bytes, int64_t deadline,
                    struct vfm_error *err)
 {
-    return bulk(ch, bytes, true, err);
+    return bulk(ch, bytes, true, deadline, err);
 }
 
-int wire_recv_bulk(struct vfm_channel *ch, uint64_t bytes,
+int wire_recv_bulk(struct vfm_channel *ch, uint64_t bytes, int64_t deadline,
                    struct vfm_error *err)
 {
-    return bulk(ch, bytes, false, err);
+    return bulk(ch, bytes, false, deadline, err);
 }

@@ -7,6 +7,7 @@
  * What the two sides of a bench say to each other: frames of one length.
  *
  *     HELLO  a: 1 if there is a device            answered with a HELLO
+ *            b: the caller's run, any number
  *     PING   a: anything                          PONG, a: the same
  *     BULK   a: bytes, which follow               DONE
  *     TRIAL                                       GO, then a migration, which
@@ -26,8 +27,14 @@
 
 #define WIRE_VERSION    1
 
-/* How long a side is waited for. */
+/* How long a side is waited for, */
 #define WIRE_TIMEOUT_MS 30000
+
+/* one that sends or takes a BULK, which may be in a slow link's buffers, */
+#define WIRE_BULK_MS    (4 * WIRE_TIMEOUT_MS)
+
+/* and one that asks, in all. */
+#define WIRE_ASKING_MS  (10 * 60 * 1000)
 
 /* The most bytes of a BULK, */
 #define WIRE_BULK_MAX   (UINT64_C(4) << 30)
@@ -59,16 +66,16 @@ struct wire {
 int wire_send(struct vfm_channel *ch, const struct wire *wire,
               struct vfm_error *err);
 /* Also if it is of another type than @want, 0: any; and a refusal is an error
- * with the other side's words. */
+ * with the other side's words.  @deadline: util/clock.h, here and below. */
 int wire_recv(struct vfm_channel *ch, uint16_t want, struct wire *wire,
-              uint32_t timeout_ms, struct vfm_error *err);
+              int64_t deadline, struct vfm_error *err);
 int wire_refuse(struct vfm_channel *ch, const char *text,
                 struct vfm_error *err);
 
 /* @bytes that mean nothing. */
-int wire_send_bulk(struct vfm_channel *ch, uint64_t bytes,
+int wire_send_bulk(struct vfm_channel *ch, uint64_t bytes, int64_t deadline,
                    struct vfm_error *err);
-int wire_recv_bulk(struct vfm_channel *ch, uint64_t bytes,
+int wire_recv_bulk(struct vfm_channel *ch, uint64_t bytes, int64_t deadline,
                    struct vfm_error *err);
 
 #endif

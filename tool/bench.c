@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "bench-wire.h"
@@ -20,6 +21,7 @@
 #include "one-device.h"
 #include "quantity.h"
 #include "say.h"
+#include "util/clock.h"
 #include "util/error.h"
 #include "util/pages.h"
 
@@ -108,6 +110,7 @@ static const struct args_syntax syntax = {
 struct run {
     const struct bench_options *opts;
     const char *uri; /* NULL: no link */
+    uint64_t number; /* by which the listener knows this one */
     struct vfm_device *dev;
     struct bench bench;
     FILE *out; /* NULL: no file */
@@ -158,7 +161,7 @@ static void point_there(const struct run *run, struct vfm_error *err)
 static int measure_link(struct run *run, unsigned int round,
                         struct vfm_error *err)
 {
-    struct bench_trial trial = { 0 };
+    struct bench_trial trial = { .run = run->number };
     bool is_last = round + 1 == run->opts->rounds;
     struct vfm_channel *ch = NULL;
     int ret = reopen(run, err);
@@ -199,7 +202,7 @@ static int measure(struct run *run, struct vfm_error *err)
 
 /* Who has measured something comes back for more, or was lost. */
 static int wait_for_next(struct run *run, const struct vfm_listener *lis,
-                         struct vfm_error *err)
+                         int64_t deadline, struct vfm_error *err)
 {
     struct pollfd fds[] = { { .fd = vfm_listener_fd(lis), .events = POLLIN },
                             { .fd = run->cancel_fd, .events = POLLIN } };
@@ -208,7 +211,7 @@ static int wait_for_next(struct run *run, const struct vfm_listener *lis,
     if (fds[0].fd < 0)
         return 0; /* there is one connection in all */
     do
-        n = poll(fds, 2, NEXT_TIMEOUT_MS);
+        n = poll(fds, 2, clock_poll_timeout(deadline));
     while (n < 0 && errno == EINTR);
     return n != 0
                ? 0
@@ -247,14 +250,15 @@ static int serve_all(struct run *run, struct vfm_listener *lis,
                      struct vfm_error *err)
 {
     struct bench_server server = { .dev = run->dev };
-    bool is_known = false;
+    int64_t deadline = CLOCK_NEVER; /* for the first to come */
     int ret;
 
     do {
-        ret = is_known ? wait_for_next(run, lis, err) : 0;
+        ret = wait_for_next(run, lis, deadline, err);
         if (ret == 0)
             ret = serve_one(run, lis, &server, err);
-        is_known = is_known || !server.is_stranger;
+        if (!server.is_stranger)
+            deadline = clock_deadline(NEXT_TIMEOUT_MS);
     } while (ret == BENCH_SERVE_MORE);
     run->is_lost = server.is_lost;
     return ret < 0 ? ret : 0;
@@ -381,6 +385,15 @@ static int check_words(const struct bench_options *opts, const char *uri)
     return EXIT_DONE;
 }
 
+/* Without random numbers there is still the time. */
+static uint64_t number_run(void)
+{
+    uint64_t number = (uint64_t)clock_now();
+
+    (void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
+    return number;
+}
+
 int cmd_bench(int argc, char **argv)
 {
     struct bench_options opts = { .rounds = BENCH_ROUNDS_DEFAULT };
@@ -389,7 +402,11 @@ int cmd_bench(int argc, char **argv)
     int code = args_parse(&syntax, argc, argv, &opts, &first);
 
     if (code == ARGS_GO_ON) {
-        run = (struct run){ .opts = &opts, .uri = argv[first] };
+        run = (struct run){
+            .opts = &opts,
+            .uri = argv[first],
+            .number = number_run(),
+        };
         code = check_words(&opts, run.uri);
         if (code == EXIT_DONE && opts.devices.count > 0)
             code = one_device_open(&opts.devices, syntax.command, &run.dev);

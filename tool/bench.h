@@ -116,6 +116,7 @@ struct bench_move {
 /* A trial, until its result is fetched. */
 struct bench_trial {
     struct vfm_device *dev; /* NULL: there are none */
+    uint64_t run;           /* the same for all of a bench */
     bool is_pending;
     struct bench_move move;
 };
@@ -137,7 +138,9 @@ enum { BENCH_SERVE_MORE = 1, BENCH_SERVE_LAST };
 struct bench_server {
     struct vfm_device *dev; /* may be NULL */
     struct wire result;     /* of the last trial */
-    bool is_stranger;       /* it was no bench that called */
+    bool has_run;           /* somebody is served: */
+    uint64_t run;           /* this one */
+    bool is_stranger;       /* it was no bench that called, or not that one */
     bool is_lost; /* the device was left with what it was loaded with */
 };
 

@@ -227,8 +227,8 @@ def rows(*pairs):
     return [pytest.param(*pair, id=pair[-1]) for pair in pairs]
 
 
-def frame(kind, a=0, version=1, magic=b"vfmB"):
-    return magic + struct.pack(">HHQQQ", version, kind, a, 0, 0)
+def frame(kind, a=0, version=1, magic=b"vfmB", run=0):
+    return magic + struct.pack(">HHQQQ", version, kind, a, run, 0)
 
 
 def tell(there, sent):
@@ -254,6 +254,16 @@ def test_a_listener_is_no_strangers_to_end(tmp_path, sent, why):
         vfmig("bench", there.uri, "--rounds", "1").ok()
         there.finish().ok()
     assert why in there.stderr and "still listening" in there.stderr
+
+
+def test_a_listener_serves_one_bench_at_a_time(tmp_path):
+    with listener(tmp_path) as there:
+        tell(there, frame(HELLO, run=7) + frame(BYE))
+        other = vfmig("bench", there.uri).exits(1)
+        tell(there, frame(HELLO, run=7) + frame(BYE, 1))
+        there.finish().ok()
+    assert "another bench is under way" in other.error()
+    assert "still listening" in there.stderr
 
 
 def test_what_a_file_held_stays_if_there_is_nothing_better(tmp_path):

@@ -1,0 +1,103 @@
+/* Copyright (c) 2026 The vfmig authors
+ * SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The frames of a bench: a side that trickles does not hold the other.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bench-wire.h"
+#include "util/clock.h"
+
+#define SOON_MS 20
+
+static struct vfm_channel *ch;
+static int peer;
+
+static int connect_both(void **state)
+{
+    struct vfm_channel_options opts = VFM_CHANNEL_OPTIONS_INIT;
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(vfm_channel_from_fd(fds[0], "peer", &opts, &ch, NULL), 0);
+    peer = fds[1];
+    return 0;
+}
+
+static int close_both(void **state)
+{
+    (void)state;
+    vfm_channel_close(ch);
+    close(peer);
+    return 0;
+}
+
+static void what_is_sent_is_received(void **state)
+{
+    struct wire wire = { .type = WIRE_RESULT, .a = 1, .b = UINT64_MAX, .c = 3 };
+    struct wire got;
+    char frame[64];
+    ssize_t n;
+
+    (void)state;
+    assert_int_equal(wire_send(ch, &wire, NULL), 0);
+    n = read(peer, frame, sizeof(frame));
+    assert_int_equal(n, 32);
+    assert_int_equal(write(peer, frame, (size_t)n), n);
+    assert_int_equal(wire_recv(ch, WIRE_RESULT, &got, CLOCK_NEVER, NULL), 0);
+    assert_int_equal(got.type, wire.type);
+    assert_int_equal(got.a, wire.a);
+    assert_int_equal(got.b, wire.b);
+    assert_int_equal(got.c, wire.c);
+}
+
+static void half_a_frame_is_not_waited_for_for_ever(void **state)
+{
+    struct vfm_error err = { 0 };
+    struct wire wire;
+
+    (void)state;
+    assert_int_equal(write(peer, "vfmB", 4), 4);
+    assert_int_equal(wire_recv(ch, 0, &wire, clock_deadline(SOON_MS), &err),
+                     -ETIMEDOUT);
+}
+
+static void bulk_has_one_deadline_in_all(void **state)
+{
+    static const char piece[1 << 20];
+    int64_t deadline = clock_deadline(SOON_MS);
+    struct vfm_error err = { 0 };
+
+    (void)state;
+    /* What comes in time, and is not all, is no reason to wait longer. */
+    assert_int_equal(write(peer, piece, 1), 1);
+    assert_int_equal(wire_recv_bulk(ch, 2, deadline, &err), -ETIMEDOUT);
+    assert_int_equal(write(peer, piece, 1), 1);
+    assert_int_equal(wire_recv_bulk(ch, 2, deadline, &err), -ETIMEDOUT);
+    assert_int_equal(wire_send_bulk(ch, WIRE_BULK_MAX, deadline, &err),
+                     -ETIMEDOUT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_sent_is_received, connect_both,
+                                        close_both),
+        cmocka_unit_test_setup_teardown(half_a_frame_is_not_waited_for_for_ever,
+                                        connect_both, close_both),
+        cmocka_unit_test_setup_teardown(bulk_has_one_deadline_in_all,
+                                        connect_both, close_both),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
