@@ -21,7 +21,7 @@ TEST_JOBS ?= $(shell expr 2 \* $(JOBS))
 
 # Undefined symbols of the shared library are the sanitizer's.
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false \
-           -Dc_args=-fno-sanitize-recover=all
+           '-Dc_args=-fsanitize=float-cast-overflow -fno-sanitize-recover=all'
 
 export ASAN_OPTIONS ?= detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
