@@ -8,9 +8,7 @@
  */
 
 #include "device/device.h"
-
-#define PCI_CONFIG_SIZE         256
-#define PCI_EXPRESS_CONFIG_SIZE 4096
+#include "util/pci-capability.h"
 
 /* Keeps the first PCI_CONFIG_SIZE bytes, and fills in who the device is and the
  * size of its MSI-X table. */

@@ -22,7 +22,6 @@
 #define PCI_COMMAND        0x04
 #define PCI_COMMAND_MEMORY 0x0002
 
-#define MSIX_ENTRY         16
 #define MSIX_MASK          12 /* in an entry: the byte with the mask bit */
 
 /* Steps of both directions. */
@@ -33,7 +32,7 @@ enum { READ_SPACE, READ_TABLE, READ_PENDING, NUM_READS };
 
 static size_t table_size(const struct pci_msix *msix)
 {
-    return (size_t)msix->count * MSIX_ENTRY;
+    return (size_t)msix->count * PCI_MSIX_ENTRY_SIZE;
 }
 
 static size_t pba_size(const struct pci_msix *msix)
@@ -128,7 +127,7 @@ static void hide_table(struct pci_state *ps)
         if (ps->msix[i] != 0xff)
             return;
     memset(ps->msix, 0, size);
-    for (size_t at = MSIX_MASK; at < size; at += MSIX_ENTRY)
+    for (size_t at = MSIX_MASK; at < size; at += PCI_MSIX_ENTRY_SIZE)
         ps->msix[at] = 1;
 }
 

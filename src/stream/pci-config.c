@@ -14,8 +14,6 @@
 #include "util/error.h"
 #include "util/pci-capability.h"
 
-#define MSIX_ENTRY_SIZE   16
-
 #define DISPLAY_NAME      "VFIOPCIDevice/VFIODisplay"
 #define DISPLAY_VERSION   1
 /* 05, the length of the name, the name, its version. */
@@ -26,7 +24,7 @@
 
 static size_t msix_size(uint32_t count)
 {
-    return MSIX_ENTRY_SIZE * (size_t)count + (count + 7) / 8;
+    return PCI_MSIX_ENTRY_SIZE * (size_t)count + (count + 7) / 8;
 }
 
 static size_t record_size(size_t space_size, uint32_t msix_count, bool display)
@@ -115,7 +113,7 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
     p += INTX_SIZE;
     if (config->msix_count > 0) {
         config->msix_table = p;
-        config->msix_pending = p + MSIX_ENTRY_SIZE * config->msix_count;
+        config->msix_pending = p + PCI_MSIX_ENTRY_SIZE * config->msix_count;
     }
     p += msix_size(config->msix_count);
     return display ? decode_display(p, config, err) : 0;
@@ -175,7 +173,7 @@ int pci_config_encode(const struct pci_config *config, void *buf, size_t size,
         put_be32(p, config->intx[i]);
     if (config->msix_count > 0) {
         p = append(p, config->msix_table,
-                   MSIX_ENTRY_SIZE * (size_t)config->msix_count);
+                   PCI_MSIX_ENTRY_SIZE * (size_t)config->msix_count);
         p = append(p, config->msix_pending, (config->msix_count + 7) / 8);
     }
     if (config->display != NULL)

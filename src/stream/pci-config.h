@@ -18,9 +18,9 @@
 
 #include <vfmig/error.h>
 
+#include "util/pci-capability.h"
+
 #define PCI_CONFIG_SPACE_AT     4 /* in the record */
-#define PCI_CONFIG_SIZE         256
-#define PCI_CONFIG_EXTENDED     4096
 #define PCI_CONFIG_INTX         4
 #define PCI_CONFIG_MSIX_MAX     2048
 #define PCI_CONFIG_DISPLAY_SIZE 28

@@ -60,8 +60,8 @@ static int ask_config_size(struct client *c)
 
     if (region_query(c, UAPI_REGION_CONFIG, &region) < 0)
         return -1;
-    if (region.size >= PCI_EXPRESS_CONFIG_SIZE)
-        return PCI_EXPRESS_CONFIG_SIZE;
+    if (region.size >= PCI_CONFIG_EXTENDED)
+        return PCI_CONFIG_EXTENDED;
     return region.size >= PCI_CONFIG_SIZE ? PCI_CONFIG_SIZE : 0;
 }
 
@@ -78,7 +78,7 @@ int config_learn(struct client *c)
     ret = read_config(c, config);
     if (ret == 0 && size < 0)
         size = read_piece(c, PCI_CONFIG_SIZE, word, sizeof(word)) == 0
-                   ? PCI_EXPRESS_CONFIG_SIZE
+                   ? PCI_CONFIG_EXTENDED
                    : PCI_CONFIG_SIZE;
     if (ret == 0 && c->lost.code == 0) {
         info->config_size = (uint32_t)size;

@@ -185,9 +185,8 @@ static int learn_identity(struct kernel_device *k)
         return ret;
     pci_identity_learn(k->dev, config);
     if (size >= PCI_CONFIG_SIZE)
-        info->config_size = size >= PCI_EXPRESS_CONFIG_SIZE
-                                ? PCI_EXPRESS_CONFIG_SIZE
-                                : PCI_CONFIG_SIZE;
+        info->config_size =
+            size >= PCI_CONFIG_EXTENDED ? PCI_CONFIG_EXTENDED : PCI_CONFIG_SIZE;
     return 0;
 }
 
