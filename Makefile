@@ -96,7 +96,7 @@ check: packages-check
 	ninja -C $(BUILD) -j $(JOBS)
 	$(call test,$(BUILD))
 
-# FULL=1: every row of the integration tests, not every fourth.
+# FULL=1: every row of the integration tests, not every sixth.
 sanitize: export VFMIG_FULL = $(FULL)
 sanitize: packages-check
 	$(call setup,$(BUILD)-sanitize,gcc,$(SANITIZE))

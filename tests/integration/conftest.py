@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The vfmig authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""With sanitizers a test of many rows runs every fourth of them: what a sanitizer
+"""With sanitizers a test of many rows runs every sixth of them: what a sanitizer
 looks for is in all of them, what sets them apart is asked by the build without, and
 each takes several times as long.  VFMIG_FULL=1 runs all."""
 import itertools
 import os
 
 MANY = 6
-EVERY = 4
+EVERY = 6
 
 
 def is_sampled(config):
