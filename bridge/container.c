@@ -21,8 +21,8 @@ struct container {
     struct space space;
     pthread_mutex_t lock;
     unsigned groups;
-    unsigned long iommu; /* 0: not set */
-    bool is_logging;
+    _Atomic unsigned long iommu; /* 0: not set */
+    atomic_bool is_logging;
 };
 
 static struct container *container_of(struct file *f)
@@ -88,7 +88,7 @@ static int get_info(struct container *c, void *arg)
         .migration.pgsize_bitmap = BRIDGE_PAGE_SIZE,
         .migration.max_dirty_bitmap_size = DIRTY_BITMAP_MAX,
         .avail.header = { VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1, 0 },
-        .avail.avail = (uint32_t)(SPACE_MAX_MAPPINGS - c->space.count),
+        .avail.avail = (uint32_t)(SPACE_MAX_MAPPINGS - space_count(&c->space)),
     };
     size_t min = offsetof(struct vfio_iommu_type1_info, cap_offset);
     uint32_t room;

@@ -204,9 +204,10 @@ static int reset(struct device *d)
 {
     struct exchange x = { .command = VFU_DEVICE_RESET,
                           .timeout_ms = LINK_STATE_MS };
-    int ret = link_call(&d->link, &x);
+    int ret;
 
     pthread_mutex_lock(&d->state_lock);
+    ret = link_call(&d->link, &x);
     if (ret == 0)
         ret = feature_learn_state(d);
     session_end(d);
@@ -268,7 +269,8 @@ static int new_device(const struct place *place, bool anew, struct device **dp)
     return 0;
 }
 
-int device_open(const struct place *place, bool anew, struct device **dp)
+int device_open(const struct place *place, bool anew, bool alone,
+                struct device **dp)
 {
     struct device *d;
     int ret = 0;
@@ -277,12 +279,13 @@ int device_open(const struct place *place, bool anew, struct device **dp)
     for (d = devices; d != NULL; d = d->next)
         if (d->place.group == place->group)
             break;
-    if (d == NULL) {
+    if (d != NULL && alone)
+        ret = -EBUSY;
+    else if (d == NULL)
         ret = new_device(place, anew, &d);
-        if (ret == 0) {
-            d->next = devices;
-            devices = d;
-        }
+    if (ret == 0 && d->opens == 0) {
+        d->next = devices;
+        devices = d;
     }
     if (ret == 0) {
         d->refs++;
@@ -312,8 +315,6 @@ static void shut(struct device *d)
     while (*at != d)
         at = &(*at)->next;
     *at = d->next;
-    if (d->space != NULL)
-        space_detach(d->space, d);
     pthread_mutex_lock(&d->state_lock);
     session_end(d);
     pthread_mutex_unlock(&d->state_lock);

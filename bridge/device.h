@@ -54,7 +54,7 @@ struct device {
 
     /* Where it is, and the session that this began; state_lock. */
     pthread_mutex_t state_lock;
-    uint32_t state;
+    _Atomic uint32_t state;
     struct session *session;
 
     /* What memory it sees; space_lock, which its own DMA takes. */
@@ -67,9 +67,10 @@ struct device {
 int device_place(int n, struct place *place);
 
 /* The device there, which is connected to if nobody has it yet and, with
- * @anew, reset then, as one of the kernel's would be.  device_close() ends
- * that, and with the last the connection. */
-int device_open(const struct place *place, bool anew, struct device **dp);
+ * @anew, reset then, as one of the kernel's would be.  @alone: -EBUSY if
+ * somebody has.  device_close() ends that, and with the last the connection. */
+int device_open(const struct place *place, bool anew, bool alone,
+                struct device **dp);
 void device_close(struct device *d);
 
 /* A reference keeps the structure, no more. */

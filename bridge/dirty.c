@@ -90,7 +90,7 @@ static int get_bitmap(struct space *s, bool is_logging, const void *arg)
     return ret < 0 ? ret : dirty_report(s, d.iova, last, d.bitmap);
 }
 
-int dirty_ioctl(struct space *s, bool *is_logging, void *arg)
+int dirty_ioctl(struct space *s, atomic_bool *is_logging, void *arg)
 {
     struct vfio_iommu_type1_dirty_bitmap head;
     int ret = argument_get(arg, &head, sizeof(head), sizeof(head));

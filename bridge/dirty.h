@@ -12,7 +12,7 @@
 
 #define DIRTY_BITMAP_MAX (UINT64_C(256) << 20)
 
-int dirty_ioctl(struct space *s, bool *is_logging, void *arg);
+int dirty_ioctl(struct space *s, atomic_bool *is_logging, void *arg);
 
 /* Is there room in @b for @size bytes of memory? */
 int dirty_check(uint64_t size, const struct vfio_bitmap *b);

@@ -20,9 +20,10 @@
 #define MAX_FD 524288
 
 static struct file *_Atomic slots[MAX_FD];
-static struct file *files; /* all that are open */
-static pid_t owner;        /* 0: nothing was opened yet */
-static int highest;        /* of the numbers that were ours */
+static struct file *files;        /* all that are open */
+static struct file *_Atomic dead; /* by next: file_reap() */
+static pid_t owner;               /* 0: nothing was opened yet */
+static int highest;               /* of the numbers that were ours */
 
 /* Of slots, files, refs.  Nothing is called with it held but fstat(). */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -147,6 +148,16 @@ void file_close(int fd)
     file_put(f);
 }
 
+static void alias_locked(struct file *f, int fd, struct file **gone)
+{
+    f->refs++;
+    if (slots[fd] != NULL)
+        put_locked(slots[fd], gone);
+    slots[fd] = f;
+    if (fd > highest)
+        highest = fd;
+}
+
 void file_alias(struct file *f, int fd)
 {
     struct file *gone = NULL;
@@ -154,15 +165,44 @@ void file_alias(struct file *f, int fd)
     if (fd < 0 || fd >= MAX_FD)
         return;
     pthread_mutex_lock(&lock);
-    f->refs++;
-    if (slots[fd] != NULL)
-        put_locked(slots[fd], &gone);
-    slots[fd] = f;
-    if (fd > highest)
-        highest = fd;
+    alias_locked(f, fd, &gone);
     pthread_mutex_unlock(&lock);
     if (gone != NULL)
         gone->ops->release(gone);
+}
+
+void file_reap(void)
+{
+    struct file *next;
+
+    if (atomic_load_explicit(&dead, memory_order_relaxed) == NULL)
+        return;
+    pthread_mutex_lock(&lock);
+    next = dead;
+    dead = NULL;
+    pthread_mutex_unlock(&lock);
+    while (next != NULL) {
+        struct file *f = next;
+
+        next = f->next;
+        f->ops->release(f);
+    }
+}
+
+bool file_sweep(void)
+{
+    bool found = false;
+
+    for (int fd = 0; fd <= highest; fd++) {
+        struct file *f;
+
+        if (!file_maybe(fd))
+            continue;
+        f = file_get(fd);
+        found = found || f == NULL;
+        file_put(f);
+    }
+    return found;
 }
 
 /* A byte, and the other end of the pair itself: it lives on in the queue of
@@ -209,6 +249,7 @@ static int open_backing(const char *name, int flags, bool stream)
 int file_open(struct file *f, const struct file_ops *ops, int flags,
               bool stream)
 {
+    struct file *gone = NULL;
     struct stat st;
     int fd = open_backing(ops->name, flags, stream);
 
@@ -226,8 +267,12 @@ int file_open(struct file *f, const struct file_ops *ops, int flags,
     owner = getpid();
     f->next = files;
     files = f;
+    alias_locked(f, fd, &gone);
+    if (gone != NULL) {
+        gone->next = dead;
+        dead = gone;
+    }
     pthread_mutex_unlock(&lock);
-    file_alias(f, fd);
     return fd;
 }
 
@@ -236,6 +281,7 @@ void file_forget_all(void)
     for (int fd = 0; fd <= highest; fd++)
         slots[fd] = NULL;
     files = NULL;
+    dead = NULL;
     owner = 0;
     pthread_mutex_init(&lock, NULL);
 }

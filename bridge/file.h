@@ -48,9 +48,18 @@ struct file {
 };
 
 /* Makes @f known by a new descriptor and owns it; on failure @f is the
- * caller's.  @flags: O_CLOEXEC, O_NONBLOCK.  @stream: it can be polled. */
+ * caller's.  @flags: O_CLOEXEC, O_NONBLOCK.  @stream: it can be polled.  Can be
+ * called with locks held: a file whose number this was, which went without our
+ * knowing, is left for file_reap(). */
 int file_open(struct file *f, const struct file_ops *ops, int flags,
               bool stream);
+
+/* Releases what is left over; with no lock held. */
+void file_reap(void);
+
+/* Looks for files that went without our knowing, and releases them; with no
+ * lock held.  Returns whether there was one. */
+bool file_sweep(void);
 
 /* The file of @fd with a reference, or NULL.  file_find() also looks for a
  * number that it has not seen yet. */

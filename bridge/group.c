@@ -4,7 +4,6 @@
  * Groups: each has one device, and is open once.
  */
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,12 +18,48 @@ struct group {
     unsigned devices;       /* open descriptors of its device */
 };
 
-/* Which are open. */
-static atomic_bool is_open[PLACE_MAX];
+/* Which are open, and which must not be: their device is bound to an iommufd.
+ * One excludes the other. */
+static struct use {
+    bool is_open;
+    bool is_blocked;
+} uses[PLACE_MAX];
+static pthread_mutex_t uses_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static atomic_bool *open_flag(const struct place *place)
+static struct use *use_of(const struct place *place)
 {
-    return &is_open[place->group - PLACE_GROUP(0)];
+    return &uses[place->group - PLACE_GROUP(0)];
+}
+
+/* Sets @flag, one of @place's; false: one of them is set. */
+static bool take(const struct place *place, bool *flag)
+{
+    const struct use *use = use_of(place);
+    bool is_free;
+
+    pthread_mutex_lock(&uses_lock);
+    is_free = !use->is_open && !use->is_blocked;
+    if (is_free)
+        *flag = true;
+    pthread_mutex_unlock(&uses_lock);
+    return is_free;
+}
+
+static void give_back(bool *flag)
+{
+    pthread_mutex_lock(&uses_lock);
+    *flag = false;
+    pthread_mutex_unlock(&uses_lock);
+}
+
+int group_block(const struct place *place)
+{
+    return take(place, &use_of(place)->is_blocked) ? 0 : -EBUSY;
+}
+
+void group_unblock(const struct place *place)
+{
+    give_back(&use_of(place)->is_blocked);
 }
 
 static struct group *group_of(struct file *f)
@@ -41,8 +76,10 @@ static int get_status(struct group *g, void *arg)
         return ret;
     status.argsz = sizeof(status);
     status.flags = UAPI_GROUP_VIABLE;
+    pthread_mutex_lock(&g->lock);
     if (g->container != NULL)
         status.flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
+    pthread_mutex_unlock(&g->lock);
     return argument_put(arg, &status, sizeof(status));
 }
 
@@ -106,7 +143,7 @@ static int get_name(const void *arg, char *name, size_t room)
 
 static int get_device_fd(struct group *g, const void *arg)
 {
-    struct space *space = NULL;
+    struct space *space;
     char name[64];
     int ret = get_name(arg, name, sizeof(name));
 
@@ -115,25 +152,22 @@ static int get_device_fd(struct group *g, const void *arg)
     if (strcmp(name, g->place.bdf) != 0)
         return -ENODEV;
     pthread_mutex_lock(&g->lock);
-    if (g->container != NULL)
-        space = container_space(g->container);
-    if (space != NULL)
+    space = g->container != NULL ? container_space(g->container) : NULL;
+    ret =
+        space == NULL ? -EINVAL : node_open_member(&g->file, &g->place, space);
+    if (ret >= 0)
         g->devices++;
     pthread_mutex_unlock(&g->lock);
-    if (space == NULL)
-        return -EINVAL;
-    ret = node_open_member(&g->file, &g->place, space);
-    if (ret < 0)
-        group_device_closed(&g->file);
     return ret;
 }
 
-void group_device_closed(struct file *f)
+void group_device_closed(struct file *f, struct device *d)
 {
     struct group *g = group_of(f);
 
     pthread_mutex_lock(&g->lock);
-    g->devices--;
+    if (--g->devices == 0)
+        space_detach(d->space, d);
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -162,7 +196,7 @@ static void release_group(struct file *f)
         container_leave(g->container);
         file_put(g->container);
     }
-    atomic_store(open_flag(&g->place), false);
+    give_back(&use_of(&g->place)->is_open);
     free(g);
 }
 
@@ -174,10 +208,11 @@ static const struct file_ops group_ops = {
 
 int group_open(const struct place *place, int flags, dev_t number)
 {
+    bool *flag = &use_of(place)->is_open;
     struct group *g;
     int fd;
 
-    if (atomic_exchange(open_flag(place), true))
+    if (!take(place, flag) && !(file_sweep() && take(place, flag)))
         return -EBUSY;
     g = calloc(1, sizeof(*g));
     fd = -ENOMEM;
@@ -189,13 +224,13 @@ int group_open(const struct place *place, int flags, dev_t number)
     }
     if (fd < 0) {
         free(g);
-        atomic_store(open_flag(place), false);
+        give_back(flag);
     }
     return fd;
 }
 
 void group_forget_all(void)
 {
-    for (int i = 0; i < PLACE_MAX; i++)
-        is_open[i] = false;
+    memset(uses, 0, sizeof(uses));
+    pthread_mutex_init(&uses_lock, NULL);
 }

@@ -55,6 +55,7 @@ static void put(struct file *f)
     int saved = errno;
 
     file_put(f);
+    file_reap();
     errno = saved;
 }
 

@@ -174,29 +174,40 @@ static int ioas_alloc(struct iommufd *f, void *arg)
     return ret < 0 ? ret : argument_put(arg, &a, sizeof(a));
 }
 
-/* The space of IOAS @id, which the caller must not destroy meanwhile: as in
- * the kernel this is the program's mistake, but here it is not caught. */
-static struct space *space_of(struct iommufd *f, uint32_t id)
+/* The space of IOAS @id, which stays until leave(); NULL: there is none. */
+static struct space *enter(struct iommufd *f, uint32_t id)
 {
     struct object *o;
 
     pthread_mutex_lock(&f->lock);
     o = find(f, id);
+    if (o != NULL && o->kind == KIND_IOAS)
+        o->users++;
+    else
+        o = NULL;
     pthread_mutex_unlock(&f->lock);
-    return o != NULL && o->kind == KIND_IOAS ? &o->space : NULL;
+    return o != NULL ? &o->space : NULL;
+}
+
+static void leave(struct iommufd *f, const struct space *space)
+{
+    iommufd_unuse(&f->file, space);
 }
 
 static int ioas_iova_ranges(struct iommufd *f, void *arg)
 {
     struct uapi_iova_range range = { 0, BRIDGE_LAST_IOVA };
     struct uapi_ioas_iova_ranges r;
+    struct space *space;
     uint32_t room;
     int ret = argument_get(arg, &r, sizeof(r), sizeof(r));
 
     if (ret < 0)
         return ret;
-    if (space_of(f, r.ioas_id) == NULL)
+    space = enter(f, r.ioas_id);
+    if (space == NULL)
         return -ENOENT;
+    leave(f, space);
     room = r.num_iovas;
     r.num_iovas = 1;
     r.out_iova_alignment = BRIDGE_PAGE_SIZE;
@@ -220,7 +231,7 @@ static int ioas_map(struct iommufd *f, void *arg)
         return ret;
     if ((map.flags & ~known) != 0 || map.reserved != 0)
         return -EOPNOTSUPP;
-    space = space_of(f, map.ioas_id);
+    space = enter(f, map.ioas_id);
     if (space == NULL)
         return -ENOENT;
     if ((map.flags & UAPI_IOAS_MAP_FIXED_IOVA) == 0)
@@ -235,6 +246,7 @@ static int ioas_map(struct iommufd *f, void *arg)
     };
     if (ret == 0)
         ret = space_map(space, &m);
+    leave(f, space);
     return ret < 0 ? ret : argument_put(arg, &map, sizeof(map));
 }
 
@@ -247,15 +259,16 @@ static int ioas_unmap(struct iommufd *f, void *arg)
 
     if (ret < 0)
         return ret;
-    space = space_of(f, unmap.ioas_id);
-    if (space == NULL)
-        return -ENOENT;
     last = unmap.iova + (unmap.length - 1);
     if (unmap.iova == 0 && unmap.length == UINT64_MAX)
         last = UINT64_MAX;
     else if (unmap.length == 0 || last < unmap.iova)
         return -EINVAL;
+    space = enter(f, unmap.ioas_id);
+    if (space == NULL)
+        return -ENOENT;
     ret = space_unmap(space, unmap.iova, last, &unmap.length);
+    leave(f, space);
     /* It would cut one in two, or there is none. */
     if (ret == -EINVAL || (ret == 0 && unmap.length == 0 && last != UINT64_MAX))
         ret = -ENOENT;

@@ -289,6 +289,10 @@ int link_call(struct link *l, struct exchange *x)
 
     x->reply_len = 0;
     pthread_mutex_lock(&l->lock);
+    if (x->is_late != NULL && *x->is_late) {
+        pthread_mutex_unlock(&l->lock);
+        return -ENODEV;
+    }
     ret = l->broken;
     if (ret == 0)
         ret = send_command(l, x, deadline);

@@ -17,6 +17,7 @@
  */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "bridge/wire.h"
@@ -71,6 +72,10 @@ int link_serve(struct link *l);
 struct exchange {
     uint16_t command;
     uint32_t timeout_ms; /* 0: LINK_COMMAND_MS */
+
+    /* If it is true when the command's turn comes, that is not sent: -ENODEV.
+     * NULL: no condition. */
+    const atomic_bool *is_late;
 
     const void *head; /* sent */
     size_t head_len;

@@ -24,9 +24,9 @@
 struct member {
     struct file file;
     struct device *device;
-    struct file *group;   /* NULL: opened by its own node */
-    struct file *iommufd; /* NULL: not bound */
-    uint32_t id;          /* to iommufd */
+    struct file *group;           /* NULL: opened by its own node */
+    struct file *_Atomic iommufd; /* NULL: not bound */
+    uint32_t id;                  /* to iommufd */
     pthread_mutex_t lock;
 };
 
@@ -36,6 +36,24 @@ static struct member *member_of(struct file *f)
 }
 
 /* ------------------------------------------------------------- iommufd */
+
+static int bind_to(struct member *m, struct file *iommufd, uint32_t *id)
+{
+    int ret = group_block(&m->device->place);
+
+    if (ret < 0)
+        return ret;
+    ret = iommufd_bind(iommufd, id);
+    if (ret < 0)
+        group_unblock(&m->device->place);
+    return ret;
+}
+
+static void unbind(struct file *iommufd, uint32_t id, struct member *m)
+{
+    iommufd_unbind(iommufd, id);
+    group_unblock(&m->device->place);
+}
 
 static int bind_iommufd(struct member *m, void *arg)
 {
@@ -52,18 +70,19 @@ static int bind_iommufd(struct member *m, void *arg)
         file_put(iommufd);
         return -EBADFD;
     }
-    if (m->iommufd != NULL)
-        ret = -EINVAL;
-    else
-        ret = iommufd_bind(iommufd, &bind.devid);
-    if (ret == 0)
-        ret = argument_put(arg, &bind, sizeof(bind));
+    ret = m->iommufd != NULL ? -EINVAL : bind_to(m, iommufd, &bind.devid);
     if (ret < 0) {
         file_put(iommufd);
         return ret;
     }
-    m->iommufd = iommufd;
+    ret = argument_put(arg, &bind, sizeof(bind));
+    if (ret < 0) {
+        unbind(iommufd, bind.devid, m);
+        file_put(iommufd);
+        return ret;
+    }
     m->id = bind.devid;
+    m->iommufd = iommufd;
     return 0;
 }
 
@@ -184,11 +203,11 @@ static void release_member(struct file *f)
 
     if (m->iommufd != NULL) {
         detach(m);
-        iommufd_unbind(m->iommufd, m->id);
+        unbind(m->iommufd, m->id, m);
     }
-    device_close(m->device);
     if (m->group != NULL)
-        group_device_closed(m->group);
+        group_device_closed(m->group, m->device);
+    device_close(m->device);
     file_put(m->iommufd);
     file_put(m->group);
     free(m);
@@ -203,13 +222,15 @@ static const struct file_ops member_ops = {
     .release = release_member,
 };
 
-static int new_member(const struct place *place, struct member **mp)
+/* @alone: nobody may have it open. */
+static int new_member(const struct place *place, bool alone, struct member **mp)
 {
+    bool anew = getenv(PLACE_ENV_KEEP) == NULL;
     struct member *m = calloc(1, sizeof(*m));
     int ret = -ENOMEM;
 
     if (m != NULL)
-        ret = device_open(place, getenv(PLACE_ENV_KEEP) == NULL, &m->device);
+        ret = device_open(place, anew, alone, &m->device);
     if (ret < 0) {
         free(m);
         return ret;
@@ -229,20 +250,24 @@ int node_open_member(struct file *group, const struct place *place,
                      struct space *space)
 {
     struct member *m;
-    int fd = new_member(place, &m);
+    int fd = new_member(place, false, &m);
+    bool is_first;
 
     if (fd < 0)
         return fd;
-    if (m->device->space == NULL)
+    m->group = group;
+    is_first = m->device->space == NULL;
+    if (is_first)
         fd = space_attach(space, m->device);
     if (fd == 0)
         fd = file_open(&m->file, &member_ops, O_CLOEXEC, false);
-    if (fd < 0) {
-        free_member(m);
+    if (fd >= 0) {
+        file_ref(group);
         return fd;
     }
-    m->group = group;
-    file_ref(group);
+    if (is_first && m->device->space != NULL)
+        space_detach(space, m->device);
+    free_member(m);
     return fd;
 }
 
@@ -250,13 +275,14 @@ int node_open_member(struct file *group, const struct place *place,
 static int open_cdev(const struct place *place, int flags, dev_t number)
 {
     struct member *m;
-    int fd = new_member(place, &m);
+    int fd = new_member(place, true, &m);
 
+    if (fd == -EBUSY && file_sweep())
+        fd = new_member(place, true, &m);
     if (fd < 0)
         return fd;
     m->file.rdev = number;
-    fd = m->device->opens > 1 ? -EBUSY
-                              : file_open(&m->file, &member_ops, flags, false);
+    fd = file_open(&m->file, &member_ops, flags, false);
     if (fd < 0)
         free_member(m);
     return fd;

@@ -29,7 +29,8 @@ dev_t node_cdev_number(int n);
 /* In a child. */
 void node_forget_all(void);
 
-/* A descriptor of @device for a member of @group, whose space it sees. */
+/* A descriptor of the device of @group, which is to see @space; with the
+ * group's lock. */
 int node_open_member(struct file *group, const struct place *place,
                      struct space *space);
 
@@ -41,9 +42,13 @@ void container_join(struct file *container);
 void container_leave(struct file *container);
 struct space *container_space(struct file *container);
 
-/* group.c */
+/* group.c.  A group that is blocked cannot be opened, and one that is open not
+ * blocked: -EBUSY.  With the last descriptor of its device that sees no memory
+ * any more. */
 int group_open(const struct place *place, int flags, dev_t number);
-void group_device_closed(struct file *group);
+int group_block(const struct place *place);
+void group_unblock(const struct place *place);
+void group_device_closed(struct file *group, struct device *device);
 void group_forget_all(void);
 
 /* iommufd.c.  A device is known to it by a number, and given the space of an

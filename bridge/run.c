@@ -193,7 +193,7 @@ static int show_device(const char *root, int n)
     int ret = device_place(n, &place);
 
     if (ret == 0)
-        ret = device_open(&place, false, &d);
+        ret = device_open(&place, false, true, &d);
     if (ret < 0)
         return fail(EXIT_FAILED, "%s: %s", place.socket,
                     ret == -ENODEV  ? "nobody listens there"

@@ -49,9 +49,28 @@ bool session_begins(uint32_t from, uint32_t to)
     return kind_of(to) != KIND_NONE && kind_of(from) != kind_of(to);
 }
 
+/* What comes too late is for nobody: it would be for the next session.  And
+ * what was refused because the session was ending says so. */
+static int call(const struct session *s, struct exchange *x)
+{
+    struct device *d = s->device;
+    bool has_ended;
+    int ret;
+
+    x->is_late = &s->has_ended;
+    ret = link_call(&d->link, x);
+    if (ret == 0)
+        return 0;
+    pthread_mutex_lock(&d->state_lock);
+    has_ended = s->has_ended;
+    pthread_mutex_unlock(&d->state_lock);
+    return has_ended ? -ENODEV : ret;
+}
+
 /* ------------------------------------------------------------- reading */
 
-static int read_piece(struct device *d, void *buf, size_t len, size_t *got)
+static int read_piece(const struct session *s, void *buf, size_t len,
+                      size_t *got)
 {
     struct vfu_mig_data ask = { (uint32_t)(sizeof(ask) + len), (uint32_t)len };
     struct vfu_mig_data answer = { 0 };
@@ -65,7 +84,7 @@ static int read_piece(struct device *d, void *buf, size_t len, size_t *got)
         .data = buf,
         .data_room = len,
     };
-    int ret = link_call(&d->link, &x);
+    int ret = call(s, &x);
 
     if (ret < 0)
         return ret;
@@ -96,10 +115,10 @@ static ssize_t read_session(struct file *f, void *buf, size_t len, int64_t pos)
         return -EBADF;
     if (s->has_ended)
         return -ENODEV;
-    state = __atomic_load_n(&d->state, __ATOMIC_RELAXED);
+    state = d->state;
     if (len > d->link.max_xfer)
         len = d->link.max_xfer;
-    ret = read_piece(d, buf, len, &got);
+    ret = read_piece(s, buf, len, &got);
     if (ret < 0)
         return ret;
     if (got == 0 && len > 0 && state != UAPI_STATE_STOP_COPY)
@@ -109,7 +128,7 @@ static ssize_t read_session(struct file *f, void *buf, size_t len, int64_t pos)
 
 /* ------------------------------------------------------------- writing */
 
-static int write_piece(struct device *d, const void *buf, size_t len)
+static int write_piece(const struct session *s, const void *buf, size_t len)
 {
     struct vfu_mig_data data = { (uint32_t)(sizeof(data) + len),
                                  (uint32_t)len };
@@ -122,7 +141,7 @@ static int write_piece(struct device *d, const void *buf, size_t len)
         .body_len = len,
     };
 
-    return link_call(&d->link, &x);
+    return call(s, &x);
 }
 
 static ssize_t write_session(struct file *f, const void *buf, size_t len,
@@ -141,9 +160,8 @@ static ssize_t write_session(struct file *f, const void *buf, size_t len,
         most = SAFE_WRITE;
     while (done < len) {
         size_t n = len - done < most ? len - done : most;
-        int ret = s->has_ended
-                      ? -ENODEV
-                      : write_piece(s->device, (const char *)buf + done, n);
+        int ret = s->has_ended ? -ENODEV
+                               : write_piece(s, (const char *)buf + done, n);
 
         /* What was taken before counts, as in any write(). */
         if (ret < 0)
@@ -155,7 +173,7 @@ static ssize_t write_session(struct file *f, const void *buf, size_t len,
 
 /* -------------------------------------------------------------- asking */
 
-static int ask_precopy(struct device *d, struct vfu_precopy_info *info)
+static int ask_precopy(const struct session *s, struct vfu_precopy_info *info)
 {
     struct vfu_precopy_info ask = { .argsz = sizeof(ask) };
     struct exchange x = {
@@ -165,7 +183,7 @@ static int ask_precopy(struct device *d, struct vfu_precopy_info *info)
         .reply = info,
         .reply_room = sizeof(*info),
     };
-    int ret = link_call(&d->link, &x);
+    int ret = call(s, &x);
 
     return ret == 0 && x.reply_len < sizeof(*info) ? -EIO : ret;
 }
@@ -174,14 +192,14 @@ static int get_precopy_info(struct session *s, void *arg)
 {
     struct uapi_precopy_info info;
     struct vfu_precopy_info answer = { 0 };
-    uint32_t state = __atomic_load_n(&s->device->state, __ATOMIC_RELAXED);
+    uint32_t state = s->device->state;
     int ret = argument_get(arg, &info, sizeof(info), sizeof(info));
 
     if (ret < 0)
         return ret;
     if (s->is_load || s->has_ended || state == UAPI_STATE_STOP_COPY)
         return -EINVAL;
-    ret = ask_precopy(s->device, &answer);
+    ret = ask_precopy(s, &answer);
     if (ret < 0)
         return ret;
     info.flags = answer.flags;

@@ -236,6 +236,16 @@ int space_unmap(struct space *s, uint64_t iova, uint64_t last,
     return ret;
 }
 
+size_t space_count(struct space *s)
+{
+    size_t count;
+
+    pthread_mutex_lock(&s->list_lock);
+    count = s->count;
+    pthread_mutex_unlock(&s->list_lock);
+    return count;
+}
+
 int space_find_free(struct space *s, uint64_t size, uint64_t *iova)
 {
     uint64_t at = BRIDGE_PAGE_SIZE; /* an address of 0 invites mistakes */

@@ -53,6 +53,9 @@ int space_map(struct space *s, const struct mapping *m);
 int space_unmap(struct space *s, uint64_t iova, uint64_t last,
                 uint64_t *unmapped);
 
+/* How many mappings there are. */
+size_t space_count(struct space *s);
+
 /* Where @size free bytes are. */
 int space_find_free(struct space *s, uint64_t size, uint64_t *iova);
 

@@ -190,6 +190,7 @@ static const struct chapter {
     { "migration", try_migration },
     { "errors", try_errors },
     { "processes", try_processes },
+    { "races", try_races },
 };
 
 static bool is_wanted(const char *name, int argc, char **argv)

@@ -62,6 +62,7 @@ void try_log(struct client *c);
 void try_migration(struct client *c);
 void try_errors(struct client *c);
 void try_processes(struct client *c);
+void try_races(struct client *c);
 
 /* dma.c: has the device fill memory, and waits for its interrupt without a
  * call on any descriptor of VFIO. */

@@ -42,9 +42,14 @@ struct vfio_device_attach_iommufd_pt {
 #endif
 
 /* <linux/iommufd.h>, which it does not have. */
+#define IOMMU_DESTROY    _IO(';', 0x80)
 #define IOMMU_IOAS_ALLOC _IO(';', 0x81)
 #define IOMMU_IOAS_MAP   _IO(';', 0x85)
 #define IOMMU_IOAS_UNMAP _IO(';', 0x86)
+struct iommu_destroy {
+    __u32 size;
+    __u32 id;
+};
 struct iommu_ioas_alloc {
     __u32 size;
     __u32 flags;

@@ -34,7 +34,7 @@ def device(tmp_path):
 def test_a_program_that_knows_only_the_kernel_works(device, how):
     assert succeeds(over_bridge([device.path], CLIENT, how, FIRST)).split() \
         == ["regions", "interrupts", "dma", "log", "migration", "errors",
-            "processes"]
+            "processes", "races"]
 
 
 def test_it_does_so_twice(device):

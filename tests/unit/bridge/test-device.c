@@ -120,7 +120,7 @@ static unsigned int pages_mapped(void)
 
     server_start(&s, serve_a_region);
     strcpy(place.socket, s.path);
-    assert_int_equal(device_open(&place, false, &d), 0);
+    assert_int_equal(device_open(&place, false, true, &d), 0);
     for (unsigned int i = 0; i < 4; i++)
         if (device_map(d, i * PAGE, PAGE, &fd, &fd_offset) == 0)
             mapped |= 1U << i;
