@@ -107,6 +107,7 @@ sanitize: packages-check
 # other.
 tsan: packages-check
 	$(call setup,$(BUILD)-tsan,gcc,-Db_sanitize=thread -Db_lundef=false)
+	ninja -C $(BUILD)-tsan -j $(JOBS)
 	$(call test,$(BUILD)-tsan) --timeout-multiplier 4 --num-processes $(JOBS) \
 	    bridge bridge-device bridge-link channel-listener dirty-kvm-ring \
 	    example-vmm
