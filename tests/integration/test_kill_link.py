@@ -12,7 +12,7 @@ from relay import LOADED, RUNNING, Relay
 from vfmig_programs import Run, vfmig
 
 LOADED_SIZE, YOURS_SIZE, RUNNING_SIZE = 12, 5, 4
-IMPATIENT = ("--peer-timeout", "400ms")
+IMPATIENT = ("--peer-timeout", "1s")
 # By who is patient.
 IMPATIENT_ONE = {"sender": ("receive_words", "received"),
                  "receiver": ("send_words", "sent")}

@@ -12,7 +12,7 @@ from stages import HOLDS, HeldCase
 
 BEFORE = [s for s, hold in HOLDS.items() if not hold.given]
 AFTER = [s for s, hold in HOLDS.items() if hold.given and s != "yours"]
-IMPATIENT_PEER = ("--peer-timeout", "400ms")
+IMPATIENT_PEER = ("--peer-timeout", "1s")
 
 
 def finish_one(case, run):
