@@ -54,6 +54,10 @@ void set64(const struct client *c, uint64_t at, uint64_t value);
 int client_feature(const struct client *c, uint32_t flags, void *data,
                    size_t len);
 
+/* Asks for a state; returns the data descriptor, or -1. */
+int client_go(const struct client *c, uint32_t state);
+uint32_t client_state(const struct client *c);
+
 /* Each is a chapter of what has to work. */
 void try_regions(struct client *c);
 void try_interrupts(struct client *c);

@@ -24,18 +24,6 @@
 
 /* ------------------------------------------------------------- sessions */
 
-static int go(const struct client *c, uint32_t state)
-{
-    struct vfio_device_feature_mig_state s = { state, -1 };
-
-    expect(client_feature(c,
-                          VFIO_DEVICE_FEATURE_SET |
-                              VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-                          &s, sizeof(s)) == 0,
-           "the device changes its state");
-    return s.data_fd;
-}
-
 /* Reads to the end; returns how it ended. */
 static int read_all(int fd, uint8_t *data, size_t *len)
 {
@@ -75,20 +63,21 @@ static void check_precopy_info(int fd, bool is_running)
 static size_t save(const struct client *c, uint8_t *data)
 {
     size_t len = 0;
-    int fd = go(c, VFIO_DEVICE_STATE_PRE_COPY);
+    int fd = client_go(c, VFIO_DEVICE_STATE_PRE_COPY);
 
     expect(fd >= 0, "PRE_COPY brings a descriptor");
     check_polling(fd);
     check_precopy_info(fd, true);
     expect(read_all(fd, data, &len) == -ENOMSG && len > 0,
            "PRE_COPY ends for now");
-    expect(go(c, VFIO_DEVICE_STATE_STOP_COPY) == -1,
+    expect(client_go(c, VFIO_DEVICE_STATE_STOP_COPY) == -1,
            "STOP_COPY goes on with the same descriptor");
     check_precopy_info(fd, false);
     expect(read_all(fd, data, &len) == 0, "STOP_COPY ends for good");
     expect(write(fd, data, 1) < 0 && errno == EBADF,
            "a saving descriptor is not written");
-    expect(go(c, VFIO_DEVICE_STATE_RUNNING) == -1, "RUNNING brings none");
+    expect(client_go(c, VFIO_DEVICE_STATE_RUNNING) == -1,
+           "RUNNING brings none");
     expect(read(fd, data + len, 1) < 0, "a session ends with its state");
     close(fd);
     return len;
@@ -96,7 +85,7 @@ static size_t save(const struct client *c, uint8_t *data)
 
 static void load(const struct client *c, const uint8_t *data, size_t len)
 {
-    int fd = go(c, VFIO_DEVICE_STATE_RESUMING);
+    int fd = client_go(c, VFIO_DEVICE_STATE_RESUMING);
     size_t done = 0;
     char byte;
 
@@ -109,7 +98,8 @@ static void load(const struct client *c, const uint8_t *data, size_t len)
         expect(n > 0, "the state is taken");
         done += (size_t)n;
     }
-    expect(go(c, VFIO_DEVICE_STATE_RUNNING) == -1, "the state is accepted");
+    expect(client_go(c, VFIO_DEVICE_STATE_RUNNING) == -1,
+           "the state is accepted");
     close(fd);
 }
 
@@ -135,7 +125,7 @@ static void try_unwritable(const struct client *c)
     expect(ioctl(c->device, VFIO_DEVICE_FEATURE, ask) < 0 && errno == EFAULT,
            "an answer needs room");
     expect(next_number() == before, "nothing is left of one without");
-    expect(go(c, VFIO_DEVICE_STATE_RUNNING) == -1, "the device goes on");
+    expect(client_go(c, VFIO_DEVICE_STATE_RUNNING) == -1, "the device goes on");
 }
 
 void try_migration(struct client *c)
@@ -187,9 +177,9 @@ static void try_threads(struct client *c)
     for (int i = 0; i < NUM_READERS; i++)
         expect(pthread_create(&threads[i], NULL, read_registers, c) == 0,
                "there are threads");
-    fd = go(c, VFIO_DEVICE_STATE_PRE_COPY);
+    fd = client_go(c, VFIO_DEVICE_STATE_PRE_COPY);
     expect(read_all(fd, data, &len) == -ENOMSG, "nor a session");
-    go(c, VFIO_DEVICE_STATE_RUNNING);
+    client_go(c, VFIO_DEVICE_STATE_RUNNING);
     close(fd);
     for (int i = 0; i < NUM_READERS; i++)
         pthread_join(threads[i], NULL);

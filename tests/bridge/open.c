@@ -1,7 +1,7 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The two ways to a device, and its registers.
+ * The two ways to a device, its registers and its state.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -258,4 +258,28 @@ int client_feature(const struct client *c, uint32_t flags, void *data,
     ret = ioctl(c->device, VFIO_DEVICE_FEATURE, f);
     memcpy(data, f->data, len);
     return ret < 0 ? -errno : 0;
+}
+
+/* --------------------------------------------------------------- states */
+
+static struct vfio_device_feature_mig_state ask_state(const struct client *c,
+                                                      uint32_t how,
+                                                      uint32_t state)
+{
+    struct vfio_device_feature_mig_state s = { state, -1 };
+
+    expect(client_feature(c, how | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, &s,
+                          sizeof(s)) == 0,
+           "the device changes its state, or tells it");
+    return s;
+}
+
+int client_go(const struct client *c, uint32_t state)
+{
+    return ask_state(c, VFIO_DEVICE_FEATURE_SET, state).data_fd;
+}
+
+uint32_t client_state(const struct client *c)
+{
+    return ask_state(c, VFIO_DEVICE_FEATURE_GET, 0).device_state;
 }

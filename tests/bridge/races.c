@@ -58,18 +58,6 @@ static void disperse(struct crowd *crowd)
         pthread_join(crowd->threads[i], NULL);
 }
 
-static int go(const struct client *c, uint32_t state)
-{
-    struct vfio_device_feature_mig_state s = { state, -1 };
-
-    expect(client_feature(c,
-                          VFIO_DEVICE_FEATURE_SET |
-                              VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-                          &s, sizeof(s)) == 0,
-           "the device changes its state");
-    return s.data_fd;
-}
-
 /* ------------------------------------------------------------- sessions */
 
 static size_t read_to_the_end(int fd)
@@ -97,7 +85,7 @@ static void read_a_little(struct crowd *crowd)
 static void try_old_sessions(struct client *c)
 {
     struct crowd crowd = { .act = read_a_little, .fd = -1 };
-    int fd = go(c, VFIO_DEVICE_STATE_STOP_COPY);
+    int fd = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
     size_t len = read_to_the_end(fd);
 
     close(fd);
@@ -105,11 +93,11 @@ static void try_old_sessions(struct client *c)
     for (int i = 0; i < SESSIONS; i++) {
         int old;
 
-        go(c, VFIO_DEVICE_STATE_STOP);
-        old = go(c, VFIO_DEVICE_STATE_STOP_COPY);
+        client_go(c, VFIO_DEVICE_STATE_STOP);
+        old = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
         crowd.fd = old;
-        go(c, VFIO_DEVICE_STATE_STOP);
-        fd = go(c, VFIO_DEVICE_STATE_STOP_COPY);
+        client_go(c, VFIO_DEVICE_STATE_STOP);
+        fd = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
         expect(read_to_the_end(fd) == len,
                "who reads an old session takes nothing from the next");
         crowd.fd = -1;
@@ -117,39 +105,27 @@ static void try_old_sessions(struct client *c)
         close(fd);
     }
     disperse(&crowd);
-    go(c, VFIO_DEVICE_STATE_RUNNING);
+    client_go(c, VFIO_DEVICE_STATE_RUNNING);
 }
 
 /* As close_range() and closefrom() do. */
 static void try_unseen_close(struct client *c)
 {
-    int fd = go(c, VFIO_DEVICE_STATE_PRE_COPY);
+    int fd = client_go(c, VFIO_DEVICE_STATE_PRE_COPY);
     int again;
 
     syscall(SYS_close, fd);
-    go(c, VFIO_DEVICE_STATE_RUNNING);
-    again = go(c, VFIO_DEVICE_STATE_PRE_COPY);
+    client_go(c, VFIO_DEVICE_STATE_RUNNING);
+    again = client_go(c, VFIO_DEVICE_STATE_PRE_COPY);
     expect(again == fd, "a number is taken again");
     expect(close(again) == 0, "by the next session");
-    go(c, VFIO_DEVICE_STATE_RUNNING);
+    client_go(c, VFIO_DEVICE_STATE_RUNNING);
 }
 
 static void reset(struct crowd *crowd)
 {
     expect(ioctl(crowd->client->device, VFIO_DEVICE_RESET) == 0,
            "the device can be reset");
-}
-
-static uint32_t state_of(const struct client *c)
-{
-    struct vfio_device_feature_mig_state s = { 0, -1 };
-
-    expect(client_feature(c,
-                          VFIO_DEVICE_FEATURE_GET |
-                              VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE,
-                          &s, sizeof(s)) == 0,
-           "the device tells its state");
-    return s.device_state;
 }
 
 /* A reset comes before the session, or ends it and is seen. */
@@ -162,13 +138,13 @@ static void try_resets(struct client *c)
         int fd;
 
         gather(&crowd);
-        fd = go(c, VFIO_DEVICE_STATE_PRE_COPY);
+        fd = client_go(c, VFIO_DEVICE_STATE_PRE_COPY);
         disperse(&crowd);
-        expect(state_of(c) == VFIO_DEVICE_STATE_RUNNING ||
+        expect(client_state(c) == VFIO_DEVICE_STATE_RUNNING ||
                    read(fd, &byte, 1) == 1,
                "a session is as good as its state");
         close(fd);
-        go(c, VFIO_DEVICE_STATE_RUNNING);
+        client_go(c, VFIO_DEVICE_STATE_RUNNING);
     }
 }
 
