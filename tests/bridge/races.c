@@ -87,24 +87,23 @@ static void try_old_sessions(struct client *c)
     struct crowd crowd = { .act = read_a_little, .fd = -1 };
     int fd = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
     size_t len = read_to_the_end(fd);
+    int old[SESSIONS];
 
     close(fd);
     gather(&crowd);
     for (int i = 0; i < SESSIONS; i++) {
-        int old;
-
         client_go(c, VFIO_DEVICE_STATE_STOP);
-        old = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
-        crowd.fd = old;
+        crowd.fd = old[i] = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
         client_go(c, VFIO_DEVICE_STATE_STOP);
         fd = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
         expect(read_to_the_end(fd) == len,
                "who reads an old session takes nothing from the next");
-        crowd.fd = -1;
-        close(old);
         close(fd);
     }
     disperse(&crowd);
+    /* Not before: nobody may read what has their numbers next. */
+    for (int i = 0; i < SESSIONS; i++)
+        close(old[i]);
     client_go(c, VFIO_DEVICE_STATE_RUNNING);
 }
 
