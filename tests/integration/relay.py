@@ -90,8 +90,9 @@ class Relay(threading.Thread):
         self.cut()
 
     def __call__(self, uri):
-        """Connects with the target; returns where the source is to go."""
-        self.target = connect(uri)
+        """Returns where the source is to go.  The target hears of it when it
+        comes: how long a program takes to start is no matter of its patience."""
+        self.target_uri = uri
         self.start()
         return self.uri
 
@@ -150,6 +151,7 @@ class Relay(threading.Thread):
     def run(self):
         came, _, _ = select.select([self.listener, self.woken], [], [],
                                    DEADLINE)
+        self.target = connect(self.target_uri)
         if self.listener not in came:
             self.listener.close()
             self.target.close()
