@@ -97,7 +97,7 @@ check: packages-check
 	$(call test,$(BUILD))
 
 # FULL=1: every row of the integration tests, not every sixth.
-sanitize: export VFMIG_FULL = $(FULL)
+sanitize tsan: export VFMIG_FULL = $(FULL)
 sanitize: packages-check
 	$(call setup,$(BUILD)-sanitize,gcc,$(SANITIZE))
 	ninja -C $(BUILD)-sanitize -j $(JOBS)

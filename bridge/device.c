@@ -4,6 +4,7 @@
  * Connecting to a device, what it consists of, and access to its regions.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,10 @@ static int ask_info(struct device *d)
 struct region_reply {
     struct vfu_region_info info;
     uint8_t caps[4096];
+    size_t len; /* how much of both came */
 };
+
+#define REGION_REPLY_ROOM ((uint32_t)offsetof(struct region_reply, len))
 
 static int ask_region(struct device *d, uint32_t index, uint32_t room,
                       struct region_reply *reply, struct wire_fds *fds)
@@ -73,7 +77,7 @@ static int ask_region(struct device *d, uint32_t index, uint32_t room,
         .head = &ask,
         .head_len = sizeof(ask),
         .reply = reply,
-        .reply_room = sizeof(*reply),
+        .reply_room = REGION_REPLY_ROOM,
         .reply_fds = fds,
     };
     int ret;
@@ -82,6 +86,7 @@ static int ask_region(struct device *d, uint32_t index, uint32_t room,
     ret = link_call(&d->link, &x);
     if (ret == 0 && x.reply_len < sizeof(reply->info))
         ret = -EPROTO;
+    reply->len = x.reply_len;
     return ret;
 }
 
@@ -90,7 +95,7 @@ static int ask_region(struct device *d, uint32_t index, uint32_t room,
  * one in a circle has an end. */
 static size_t find_areas(const struct region_reply *reply)
 {
-    const size_t none = sizeof(*reply);
+    const size_t none = reply->len;
     size_t at = reply->info.cap_offset;
     size_t before = sizeof(reply->info) - 1;
     struct vfu_cap_header cap;
@@ -98,7 +103,7 @@ static size_t find_areas(const struct region_reply *reply)
     if ((reply->info.flags & UAPI_REGION_CAPS) == 0)
         return 0;
     for (; at != 0; at = cap.next) {
-        if (at <= before || at > sizeof(*reply) - sizeof(cap))
+        if (at <= before || at > reply->len - sizeof(cap))
             return none;
         memcpy(&cap, (const uint8_t *)reply + at, sizeof(cap));
         if (cap.id == UAPI_CAP_SPARSE_MMAP)
@@ -117,10 +122,10 @@ static bool read_areas(struct region *r, const struct region_reply *reply,
     struct vfu_cap_sparse_mmap cap;
     size_t room;
 
-    if (at > sizeof(*reply) - sizeof(cap))
+    if (at > reply->len - sizeof(cap))
         return false;
     memcpy(&cap, bytes + at, sizeof(cap));
-    room = (sizeof(*reply) - at - sizeof(cap)) / sizeof(r->areas[0]);
+    room = (reply->len - at - sizeof(cap)) / sizeof(r->areas[0]);
     if (cap.nr_areas > DEVICE_MAX_AREAS || cap.nr_areas > room)
         return false;
     memcpy(r->areas, bytes + at + sizeof(cap),
@@ -160,7 +165,7 @@ static int learn_region(struct device *d, uint32_t index)
     /* The rest, and the descriptor, come if there is room for them. */
     if (ret == 0 && reply.info.argsz > sizeof(reply.info)) {
         wire_close_fds(&fds);
-        ret = ask_region(d, index, sizeof(reply), &reply, &fds);
+        ret = ask_region(d, index, REGION_REPLY_ROOM, &reply, &fds);
     }
     if (ret < 0)
         return ret;

@@ -23,9 +23,9 @@ static struct file *_Atomic slots[MAX_FD];
 static struct file *files;        /* all that are open */
 static struct file *_Atomic dead; /* by next: file_reap() */
 static pid_t owner;               /* 0: nothing was opened yet */
-static int highest;               /* of the numbers that were ours */
+static atomic_int highest;        /* of the numbers that were ours */
 
-/* Of slots, files, refs.  Nothing is called with it held but fstat(). */
+/* Of slots, files, dead, refs.  Nothing is called with it held but fstat(). */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool file_maybe(int fd)
@@ -171,27 +171,30 @@ void file_alias(struct file *f, int fd)
         gone->ops->release(gone);
 }
 
-void file_reap(void)
+bool file_reap(void)
 {
-    struct file *next;
+    struct file *f;
+    bool found;
 
     if (atomic_load_explicit(&dead, memory_order_relaxed) == NULL)
-        return;
+        return false;
     pthread_mutex_lock(&lock);
-    next = dead;
+    f = dead;
     dead = NULL;
     pthread_mutex_unlock(&lock);
-    while (next != NULL) {
-        struct file *f = next;
+    found = f != NULL;
+    while (f != NULL) {
+        struct file *next = f->next;
 
-        next = f->next;
         f->ops->release(f);
+        f = next;
     }
+    return found;
 }
 
 bool file_sweep(void)
 {
-    bool found = false;
+    bool found = file_reap();
 
     for (int fd = 0; fd <= highest; fd++) {
         struct file *f;

@@ -54,8 +54,9 @@ struct file {
 int file_open(struct file *f, const struct file_ops *ops, int flags,
               bool stream);
 
-/* Releases what is left over; with no lock held. */
-void file_reap(void);
+/* Releases what is left over, as every call does at its end; with no lock held.
+ * Returns whether there was something. */
+bool file_reap(void);
 
 /* Looks for files that went without our knowing, and releases them; with no
  * lock held.  Returns whether there was one. */

@@ -161,7 +161,7 @@ int ioctl(int fd, unsigned long request, ...)
     if (f == NULL)
         return REAL(ioctl)(fd, request, arg);
     ret = f->ops->ioctl != NULL ? f->ops->ioctl(f, request, arg) : -ENOTTY;
-    file_put(f);
+    put(f);
     errno = saved;
     return (int)result(ret);
 }
@@ -174,7 +174,7 @@ static ssize_t read_file(struct file *f, void *buf, size_t len, int64_t pos)
     ssize_t ret =
         f->ops->read != NULL ? f->ops->read(f, buf, len, pos) : -EINVAL;
 
-    file_put(f);
+    put(f);
     errno = saved;
     return result(ret);
 }
@@ -186,7 +186,7 @@ static ssize_t write_file(struct file *f, const void *buf, size_t len,
     ssize_t ret =
         f->ops->write != NULL ? f->ops->write(f, buf, len, pos) : -EINVAL;
 
-    file_put(f);
+    put(f);
     errno = saved;
     return result(ret);
 }

@@ -28,6 +28,7 @@ static int open_path(const char *path, int flags, mode_t mode)
     int saved = errno;
     int ret = path != NULL && path[0] == '/' ? node_open(path, flags) : -ENXIO;
 
+    file_reap();
     errno = saved;
     if (ret == -ENXIO)
         return REAL(open)(path_redirect(path, buf), flags, mode);

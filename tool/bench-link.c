@@ -393,7 +393,7 @@ static int serve_bulk(struct vfm_channel *ch, uint64_t bytes,
     return ret < 0 ? ret : wire_send(ch, &done, err);
 }
 
-/* Whose results these are is for one caller at a time to say. */
+/* There is one result: another bench would take it for its own. */
 static int serve_hello(struct vfm_channel *ch, struct bench_server *server,
                        struct wire *wire, struct vfm_error *err)
 {

@@ -33,7 +33,7 @@
 /* one that sends or takes a BULK, which may be in a slow link's buffers, */
 #define WIRE_BULK_MS    (4 * WIRE_TIMEOUT_MS)
 
-/* and one that asks, in all. */
+/* and one that asks, before its next question. */
 #define WIRE_ASKING_MS  (10 * 60 * 1000)
 
 /* The most bytes of a BULK, */

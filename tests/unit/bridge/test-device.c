@@ -157,6 +157,11 @@ static void what_makes_no_sense_is_not_mapped(void **state)
     assert_int_equal(pages_mapped(), 0);
     answer.unknown.next = UINT32_MAX;
     assert_int_equal(pages_mapped(), 0);
+    answer.unknown.next = sizeof(answer) + 8; /* beyond what was sent */
+    assert_int_equal(pages_mapped(), 0);
+    answer = good;
+    answer.info.cap_offset = 4000; /* likewise */
+    assert_int_equal(pages_mapped(), 0);
     answer = good;
     answer.info.cap_offset = 8; /* in what comes before it */
     assert_int_equal(pages_mapped(), 0);
