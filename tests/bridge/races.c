@@ -226,6 +226,7 @@ static void make_and_destroy(struct crowd *crowd)
            "it is destroyed, or in use");
 }
 
+/* What would go wrong is seen by a sanitizer of threads. */
 static void try_address_spaces(struct client *c, void *memory)
 {
     struct crowd crowd = { .act = make_and_destroy, .client = c };

@@ -85,7 +85,7 @@ void server_start(struct server *s, void (*script)(int fd))
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
     s->script = script;
-    strcpy(s->folder, "/tmp/vfmig-link.XXXXXX");
+    strcpy(s->folder, "/tmp/vfmig-server.XXXXXX");
     assert_non_null(mkdtemp(s->folder));
     snprintf(s->path, sizeof(s->path), "%s/s", s->folder);
     strcpy(sa.sun_path, s->path);

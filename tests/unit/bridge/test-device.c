@@ -74,23 +74,12 @@ static void reply_with_descriptor(int fd, struct vfu_header head)
     close(memory);
 }
 
-static void answer_region(int fd, struct vfu_header head)
-{
-    /* How much room there is was in the payload: the first time too little. */
-    static bool has_room;
-
-    if (has_room)
-        reply_with_descriptor(fd, head);
-    else
-        server_reply(fd, head, &answer.info, sizeof(answer.info));
-    has_room = !has_room;
-}
-
 /* Until the client hangs up. */
 static void serve_a_region(int fd)
 {
     static const struct vfu_device_info info = { .argsz = sizeof(info),
                                                  .num_regions = 1 };
+    int asked = 0;
 
     for (;;) {
         struct vfu_header head = server_next(fd);
@@ -99,10 +88,12 @@ static void serve_a_region(int fd)
             return;
         if (head.command == VFU_DEVICE_GET_INFO)
             server_reply(fd, head, &info, sizeof(info));
-        else if (head.command == VFU_DEVICE_GET_REGION_INFO)
-            answer_region(fd, head);
-        else
+        else if (head.command != VFU_DEVICE_GET_REGION_INFO)
             server_refuse(fd, head, ENOTTY);
+        else if (asked++ == 0) /* with no room for more */
+            server_reply(fd, head, &answer.info, sizeof(answer.info));
+        else
+            reply_with_descriptor(fd, head);
     }
 }
 
