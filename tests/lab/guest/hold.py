@@ -13,15 +13,14 @@ LAB = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(LAB.parent / "integration"))
 sys.dont_write_bytecode = True
 
-from relay import Relay, connect  # noqa: E402
+from relay import Relay  # noqa: E402
 
 SOCKET = Path(sys.argv[2])
 # Of the stream's bytes: the first device's section has begun.
 MIDDLE = 150
 
 relay = Relay(SOCKET.parent, ("stream", MIDDLE))
-relay.target = connect(sys.argv[1])
-relay.start()
+relay(sys.argv[1])
 relay.wait_held(60)
 Path(sys.argv[3]).touch()
 threading.Event().wait(120)
