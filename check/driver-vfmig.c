@@ -4,6 +4,7 @@
  * The driver of vfmig-device.  Its data sheet is emulator/registers.h.
  */
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <stddef.h>
 
 #include "check/driver.h"
@@ -12,8 +13,6 @@
 #define BAR0      UAPI_REGION_BAR0
 #define BAR2      2
 #define BAR4      4
-#define COMMAND   0x04
-#define MASTER    0x0004
 #define CAUSE     EDEV_IRQ_SOFTWARE
 #define MARK_RATE (UINT64_C(64) << 20) /* of the memory, in a mark */
 
@@ -38,9 +37,9 @@ static bool match(struct raw *raw, uint16_t vendor, uint16_t device)
 
 static int enable(struct raw *raw)
 {
-    uint16_t command = MASTER;
+    uint16_t command = PCI_COMMAND_MASTER;
 
-    return raw_region_write(raw, UAPI_REGION_CONFIG, COMMAND, &command,
+    return raw_region_write(raw, UAPI_REGION_CONFIG, PCI_COMMAND, &command,
                             sizeof(command));
 }
 

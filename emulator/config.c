@@ -11,9 +11,7 @@
 #include "emulator/registers.h"
 #include "util/bytes.h"
 
-#define COMMAND              0x04
-#define COMMAND_MASTER       0x0004
-#define BAR(n)               (0x10 + 4 * (n))
+#define BAR(n)               (PCI_BASE_ADDRESS_0 + 4 * (n))
 
 #define CAP_MSI              0x40
 #define CAP_MSIX             0x60
@@ -21,7 +19,6 @@
 
 #define MSI_64BIT_8_VECTORS  0x0086
 #define EXPRESS_V2_ENDPOINT  0x0002
-#define EXPRESS_ROLE_BASED   0x00008000
 #define EXPRESS_LINK_X1_2_5G 0x00000011
 
 struct field {
@@ -32,37 +29,37 @@ struct field {
 };
 
 static const struct field fields[] = {
-    { COMMAND, 2, 0, 0x0547 },
-    { 0x06, 2, 0x0010, 0 },     /* status: has capabilities */
-    { 0x08, 4, 0x08800001, 0 }, /* a system peripheral, revision 1 */
-    { 0x0c, 1, 0, 0xff },       /* cache line */
-    { 0x0d, 1, 0, 0xff },       /* latency */
+    { PCI_COMMAND, 2, 0, 0x0547 },
+    { PCI_STATUS, 2, PCI_STATUS_CAP_LIST, 0 },
+    { PCI_CLASS_REVISION, 4, 0x08800001, 0 }, /* a system peripheral */
+    { PCI_CACHE_LINE_SIZE, 1, 0, 0xff },
+    { PCI_LATENCY_TIMER, 1, 0, 0xff },
     { BAR(0), 4, 0, ~(EDEV_BAR0_SIZE - 1u) },
     { BAR(2), 4, 0, ~(EDEV_BAR2_SIZE - 1u) },
     { BAR(4), 4, 0, ~(EDEV_BAR4_SIZE - 1u) },
-    { 0x34, 1, CAP_MSI, 0 },
-    { 0x3c, 1, 0, 0xff }, /* interrupt line */
-    { 0x3d, 1, 1, 0 },    /* interrupt pin A */
+    { PCI_CAPABILITY_LIST, 1, CAP_MSI, 0 },
+    { PCI_INTERRUPT_LINE, 1, 0, 0xff },
+    { PCI_INTERRUPT_PIN, 1, 1, 0 }, /* A */
 
-    { CAP_MSI, 2, 0x05 | CAP_MSIX << 8, 0 },
-    { CAP_MSI + 2, 2, MSI_64BIT_8_VECTORS, 0x0071 },
-    { CAP_MSI + 4, 4, 0, 0xfffffffc }, /* address */
-    { CAP_MSI + 8, 4, 0, 0xffffffff },
-    { CAP_MSI + 12, 2, 0, 0xffff }, /* data */
+    { CAP_MSI, 2, PCI_CAP_ID_MSI | CAP_MSIX << 8, 0 },
+    { CAP_MSI + PCI_MSI_FLAGS, 2, MSI_64BIT_8_VECTORS, 0x0071 },
+    { CAP_MSI + PCI_MSI_ADDRESS_LO, 4, 0, 0xfffffffc },
+    { CAP_MSI + PCI_MSI_ADDRESS_HI, 4, 0, 0xffffffff },
+    { CAP_MSI + PCI_MSI_DATA_64, 2, 0, 0xffff },
 
-    { CAP_MSIX, 2, 0x11 | CAP_EXPRESS << 8, 0 },
-    { CAP_MSIX + 2, 2, 0, 0xc000 }, /* size: config_init() */
-    { CAP_MSIX + 4, 4, EDEV_MSIX_TABLE | 4, 0 },
-    { CAP_MSIX + 8, 4, EDEV_MSIX_PBA | 4, 0 },
+    { CAP_MSIX, 2, PCI_CAP_ID_MSIX | CAP_EXPRESS << 8, 0 },
+    { CAP_MSIX + PCI_MSIX_FLAGS, 2, 0, 0xc000 }, /* size: config_init() */
+    { CAP_MSIX + PCI_MSIX_TABLE, 4, EDEV_MSIX_TABLE | 4, 0 },
+    { CAP_MSIX + PCI_MSIX_PBA, 4, EDEV_MSIX_PBA | 4, 0 },
 
-    { CAP_EXPRESS, 2, 0x10, 0 },
-    { CAP_EXPRESS + 2, 2, EXPRESS_V2_ENDPOINT, 0 },
-    { CAP_EXPRESS + 4, 4, EXPRESS_ROLE_BASED, 0 },
-    { CAP_EXPRESS + 8, 2, 0x2810, 0x7fff }, /* device control */
-    { CAP_EXPRESS + 12, 4, EXPRESS_LINK_X1_2_5G, 0 },
-    { CAP_EXPRESS + 16, 2, 0, 0x01ff }, /* link control */
-    { CAP_EXPRESS + 18, 2, EXPRESS_LINK_X1_2_5G, 0 },
-    { CAP_EXPRESS + 40, 2, 0, 0x001f }, /* device control 2 */
+    { CAP_EXPRESS, 2, PCI_CAP_ID_EXP, 0 },
+    { CAP_EXPRESS + PCI_EXP_FLAGS, 2, EXPRESS_V2_ENDPOINT, 0 },
+    { CAP_EXPRESS + PCI_EXP_DEVCAP, 4, PCI_EXP_DEVCAP_RBER, 0 },
+    { CAP_EXPRESS + PCI_EXP_DEVCTL, 2, 0x2810, 0x7fff },
+    { CAP_EXPRESS + PCI_EXP_LNKCAP, 4, EXPRESS_LINK_X1_2_5G, 0 },
+    { CAP_EXPRESS + PCI_EXP_LNKCTL, 2, 0, 0x01ff },
+    { CAP_EXPRESS + PCI_EXP_LNKSTA, 2, EXPRESS_LINK_X1_2_5G, 0 },
+    { CAP_EXPRESS + PCI_EXP_DEVCTL2, 2, 0, 0x001f },
 };
 
 static void set_field(struct config *c, const struct field *f)
@@ -78,11 +75,11 @@ void config_init(struct config *c, uint16_t vendor, uint16_t device,
 {
     uint32_t msix_size = vectors > 0 ? vectors - 1 : 0;
     const struct field own[] = {
-        { 0x00, 2, vendor, 0 },
-        { 0x02, 2, device, 0 },
-        { 0x2c, 2, vendor, 0 },
-        { 0x2e, 2, device, 0 },
-        { CAP_MSIX + 2, 2, msix_size, 0xc000 },
+        { PCI_VENDOR_ID, 2, vendor, 0 },
+        { PCI_DEVICE_ID, 2, device, 0 },
+        { PCI_SUBSYSTEM_VENDOR_ID, 2, vendor, 0 },
+        { PCI_SUBSYSTEM_ID, 2, device, 0 },
+        { CAP_MSIX + PCI_MSIX_FLAGS, 2, msix_size, 0xc000 },
     };
 
     memset(c, 0, sizeof(*c));
@@ -114,5 +111,5 @@ void config_write(struct config *c, size_t offset, const void *from,
 
 bool config_bus_master(const struct config *c)
 {
-    return (get_le16(c->bytes + COMMAND) & COMMAND_MASTER) != 0;
+    return (get_le16(c->bytes + PCI_COMMAND) & PCI_COMMAND_MASTER) != 0;
 }

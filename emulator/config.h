@@ -8,11 +8,12 @@
  * written.  Capabilities: MSI, MSI-X, PCI Express.
  */
 
+#include <linux/pci_regs.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_SIZE        4096
+#define CONFIG_SIZE        PCI_CFG_SPACE_EXP_SIZE
 #define CONFIG_MSI_VECTORS 8
 
 struct config {

@@ -9,6 +9,7 @@
  * The guest of the source has given BAR 0 an address and set up the first
  * interrupt; the target prints that it finds both.
  */
+#include <linux/pci_regs.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,9 +25,6 @@
 
 #define REGION_CONFIG 7
 #define IRQ_MSIX      2
-#define COMMAND       0x04
-#define BAR_0         0x10
-#define BUS_MASTER    6 /* and memory */
 
 /* What the guest sees of the device. */
 struct slot {
@@ -88,17 +86,17 @@ static void use(struct slot *slot)
     static const uint8_t bar[] = { 0x00, 0x00, 0xbd, 0xfe };
     static const uint8_t entry[] = { 0x00, 0x10, 0xe0, 0xfe };
 
-    memcpy(slot->config + BAR_0, bar, sizeof(bar));
+    memcpy(slot->config + PCI_BASE_ADDRESS_0, bar, sizeof(bar));
     memcpy(slot->table, entry, sizeof(entry));
-    slot->config[COMMAND] |= BUS_MASTER;
+    slot->config[PCI_COMMAND] |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
 }
 
 static void print(const struct slot *slot)
 {
-    const uint8_t *bar = slot->config + BAR_0;
+    const uint8_t *bar = slot->config + PCI_BASE_ADDRESS_0;
     uint8_t command = 0;
 
-    vfm_device_region_read(slot->dev, REGION_CONFIG, COMMAND, &command, 1,
+    vfm_device_region_read(slot->dev, REGION_CONFIG, PCI_COMMAND, &command, 1,
                            NULL);
     printf("BAR 0 at 0x%02x%02x%02x%02x, vector 0 to 0x%02x%02x%02x%02x, "
            "command 0x%02x\n",

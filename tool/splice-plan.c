@@ -181,7 +181,7 @@ static int put_record(struct planner *p, uint64_t len, struct vfm_error *err)
 {
     const struct part *part = p->part;
     struct body body = part->full;
-    uint8_t head[VFIO_TAG_BYTES + PCI_CONFIG_SPACE_AT + PCI_CONFIG_SIZE];
+    uint8_t head[VFIO_TAG_BYTES + PCI_CONFIG_SPACE_AT + PCI_CFG_SPACE_SIZE];
     int ret;
 
     if (!pci_config_is_integrated(p->machine, part->section) ||

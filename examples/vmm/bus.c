@@ -5,6 +5,7 @@
  * messages, and devices reach each other's BAR2 as memory.
  */
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,14 +15,11 @@
 
 #include "emulator/registers.h"
 
-#define BAR0        0
-#define BAR2        2
-#define CONFIG      7
-#define IRQ_MSIX    2
-#define PCI_COMMAND 4
-#define PCI_MEMORY  0x2
-#define PCI_MASTER  0x4
-#define READ_WRITE  (VFM_DMA_READ | VFM_DMA_WRITE)
+#define BAR0       0
+#define BAR2       2
+#define CONFIG     7
+#define IRQ_MSIX   2
+#define READ_WRITE (VFM_DMA_READ | VFM_DMA_WRITE)
 
 int bus_add(struct bus *bus, const char *spec, struct vfm_error *err)
 {
@@ -89,7 +87,7 @@ int bus_connect(struct bus *bus, int memory_fd, uint64_t size,
 
 int bus_power_on(struct bus *bus, struct vfm_error *err)
 {
-    const uint16_t command = PCI_MEMORY | PCI_MASTER;
+    const uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
     int ret = 0;
 
     for (unsigned int i = 0; ret == 0 && i < bus->count; i++) {

@@ -6,27 +6,20 @@
 #include "util/bytes.h"
 #include "util/pci-capability.h"
 
-/* Configuration space: offsets. */
-#define PCI_VENDOR_ID     0x00
-#define PCI_DEVICE_ID     0x02
-#define PCI_REVISION      0x08
-#define PCI_CLASS         0x08 /* with the revision in the low byte */
-#define PCI_SUBSYS_VENDOR 0x2c
-#define PCI_SUBSYS_ID     0x2e
-
-_Static_assert(sizeof(((struct vfm_device *)0)->pci_space) == PCI_CONFIG_SIZE,
+_Static_assert(sizeof(((struct vfm_device *)0)->pci_space) ==
+                   PCI_CFG_SPACE_SIZE,
                "all of it is kept");
 
 void pci_identity_learn(struct vfm_device *dev, const uint8_t *config)
 {
     struct vfm_device_info *info = &dev->info;
 
-    memcpy(dev->pci_space, config, PCI_CONFIG_SIZE);
+    memcpy(dev->pci_space, config, PCI_CFG_SPACE_SIZE);
     info->vendor_id = get_le16(config + PCI_VENDOR_ID);
     info->device_id = get_le16(config + PCI_DEVICE_ID);
-    info->subsystem_vendor_id = get_le16(config + PCI_SUBSYS_VENDOR);
-    info->subsystem_id = get_le16(config + PCI_SUBSYS_ID);
-    info->revision_id = config[PCI_REVISION];
-    info->class_code = get_le32(config + PCI_CLASS) >> 8;
-    info->msix_count = pci_msix_count(config, PCI_CONFIG_SIZE);
+    info->subsystem_vendor_id = get_le16(config + PCI_SUBSYSTEM_VENDOR_ID);
+    info->subsystem_id = get_le16(config + PCI_SUBSYSTEM_ID);
+    info->revision_id = config[PCI_REVISION_ID];
+    info->class_code = get_le32(config + PCI_CLASS_REVISION) >> 8;
+    info->msix_count = pci_msix_count(config, PCI_CFG_SPACE_SIZE);
 }

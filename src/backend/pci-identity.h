@@ -10,8 +10,8 @@
 #include "device/device.h"
 #include "util/pci-capability.h"
 
-/* Keeps the first PCI_CONFIG_SIZE bytes, and fills in who the device is and the
- * size of its MSI-X table. */
+/* Keeps the first PCI_CFG_SPACE_SIZE bytes, and fills in who the device is and
+ * the size of its MSI-X table. */
 void pci_identity_learn(struct vfm_device *dev, const uint8_t *config);
 
 #endif

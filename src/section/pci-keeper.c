@@ -12,8 +12,8 @@
 #include "util/options.h"
 #include "util/pci-capability.h"
 
-_Static_assert(VFM_PCI_CONFIG_SIZE == PCI_CONFIG_SIZE &&
-                   VFM_PCI_CONFIG_EXTENDED_SIZE == PCI_CONFIG_EXTENDED &&
+_Static_assert(VFM_PCI_CONFIG_SIZE == PCI_CFG_SPACE_SIZE &&
+                   VFM_PCI_CONFIG_EXTENDED_SIZE == PCI_CFG_SPACE_EXP_SIZE &&
                    VFM_PCI_MSIX_MAX == PCI_CONFIG_MSIX_MAX,
                "a record has to hold what a VMM may keep");
 
@@ -46,18 +46,18 @@ static int explain(const char *who, int ret, const char *what,
 static int check(const struct vfm_pci_state *state, const char *who,
                  struct vfm_error *err)
 {
-    if (state->config == NULL || (state->config_size != PCI_CONFIG_SIZE &&
-                                  state->config_size != PCI_CONFIG_EXTENDED))
+    if (state->config == NULL || (state->config_size != PCI_CFG_SPACE_SIZE &&
+                                  state->config_size != PCI_CFG_SPACE_EXP_SIZE))
         return error_set(err, -EINVAL,
                          "%s: its VMM tells of a configuration space of %zu "
                          "bytes",
                          who, state->config == NULL ? 0 : state->config_size);
-    if (state->msix_count != pci_msix_count(state->config, PCI_CONFIG_SIZE))
+    if (state->msix_count != pci_msix_count(state->config, PCI_CFG_SPACE_SIZE))
         return error_set(err, -EINVAL,
                          "%s: its VMM tells of %u MSI-X vectors, but the "
                          "capability of %u",
                          who, state->msix_count,
-                         pci_msix_count(state->config, PCI_CONFIG_SIZE));
+                         pci_msix_count(state->config, PCI_CFG_SPACE_SIZE));
     if (state->msix_count > 0 &&
         (state->msix_table == NULL || state->msix_pending == NULL))
         return error_set(err, -EINVAL, "%s: its VMM tells of no MSI-X table",

@@ -11,56 +11,31 @@
 #include "util/error.h"
 #include "util/pci-capability.h"
 
-#define COMMAND         0x04
-#define CACHE_LINE_SIZE 0x0c
-#define LATENCY_TIMER   0x0d
-#define BAR_0           0x10
-#define NUM_BARS        6
-#define ROM_BAR         0x30
-#define INTERRUPT_LINE  0x3c
-
-#define CAP_ID_PM       0x01
-#define CAP_ID_MSI      0x05
-#define CAP_ID_EXPRESS  0x10
-#define CAP_ID_MSIX     0x11
-
-#define PM_CONTROL      4
-#define PM_SIZE         8
-#define EXPRESS_CONTROL 8
-#define EXPRESS_SIZE    20
-#define MSI_CONTROL     2
-#define MSI_ADDRESS     4
-#define MSI_SIZE        10 /* at least: 32 bits, no masks */
-#define MSI_IS_64       0x80
-#define MSI_HAS_MASKS   0x100
-#define MSIX_CONTROL    2
-#define MSIX_TABLE      4
-#define MSIX_PBA        8
-#define MSIX_SIZE       12
-#define MSIX_COUNT_MASK 0x7ff
-#define MSIX_BIR_MASK   UINT32_C(7)
-
-/* Capabilities lie before it. */
-#define CAP_END         0x100
+/* Of capabilities, the least that they have; MSI: with an address of 32 bits
+ * and no masks. */
+#define EXP_SIZE 20
+#define MSI_SIZE 10
 
 int pci_get_msix(const uint8_t *config, size_t size, const char *who,
                  struct pci_msix *msix, struct vfm_error *err)
 {
-    unsigned int at = pci_find_capability(config, size, CAP_ID_MSIX, MSIX_SIZE);
+    unsigned int at =
+        pci_find_capability(config, size, PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
     uint32_t table;
     uint32_t pba;
 
     *msix = (struct pci_msix){ 0 };
     if (at == 0)
         return 0;
-    table = get_le32(config + at + MSIX_TABLE);
-    pba = get_le32(config + at + MSIX_PBA);
-    msix->count = (get_le16(config + at + MSIX_CONTROL) & MSIX_COUNT_MASK) + 1U;
-    msix->table_region = table & MSIX_BIR_MASK;
-    msix->table_offset = table & ~MSIX_BIR_MASK;
-    msix->pba_region = pba & MSIX_BIR_MASK;
-    msix->pba_offset = pba & ~MSIX_BIR_MASK;
-    if (msix->table_region < NUM_BARS && msix->pba_region < NUM_BARS)
+    table = get_le32(config + at + PCI_MSIX_TABLE);
+    pba = get_le32(config + at + PCI_MSIX_PBA);
+    msix->count = pci_msix_count(config, size);
+    msix->table_region = table & PCI_MSIX_TABLE_BIR;
+    msix->table_offset = table & PCI_MSIX_TABLE_OFFSET;
+    msix->pba_region = pba & PCI_MSIX_PBA_BIR;
+    msix->pba_offset = pba & PCI_MSIX_PBA_OFFSET;
+    if (msix->table_region < PCI_STD_NUM_BARS &&
+        msix->pba_region < PCI_STD_NUM_BARS)
         return 0;
     return error_set(err, -EINVAL,
                      "%s: its MSI-X table is in region %u, its pending bits in "
@@ -84,47 +59,49 @@ static void add(struct field_list *list, unsigned int offset, unsigned int len)
 static void add_msi(struct field_list *list, const uint8_t *config,
                     unsigned int at)
 {
-    uint16_t control = get_le16(config + at + MSI_CONTROL);
-    unsigned int data = (control & MSI_IS_64) != 0 ? 8 : 4;
-    bool masks = (control & MSI_HAS_MASKS) != 0;
+    uint16_t flags = get_le16(config + at + PCI_MSI_FLAGS);
+    unsigned int data = (flags & PCI_MSI_FLAGS_64BIT) != 0 ? 8 : 4;
+    bool masks = (flags & PCI_MSI_FLAGS_MASKBIT) != 0;
 
-    if (at + MSI_ADDRESS + data + (masks ? 8 : 2) > CAP_END)
+    if (at + PCI_MSI_ADDRESS_LO + data + (masks ? 8 : 2) > PCI_CFG_SPACE_SIZE)
         return;
-    add(list, at + MSI_ADDRESS, 4);
+    add(list, at + PCI_MSI_ADDRESS_LO, 4);
     if (data == 8)
-        add(list, at + MSI_ADDRESS + 4, 4);
-    add(list, at + MSI_ADDRESS + data, 2);
+        add(list, at + PCI_MSI_ADDRESS_LO + 4, 4);
+    add(list, at + PCI_MSI_ADDRESS_LO + data, 2);
     if (masks)
-        add(list, at + MSI_ADDRESS + data + 4, 4);
-    add(list, at + MSI_CONTROL, 2);
+        add(list, at + PCI_MSI_ADDRESS_LO + data + 4, 4);
+    add(list, at + PCI_MSI_FLAGS, 2);
 }
 
 unsigned int pci_get_fields(const uint8_t *config, size_t size,
                             struct pci_field fields[PCI_FIELDS_MAX])
 {
-    unsigned int pm = pci_find_capability(config, size, CAP_ID_PM, PM_SIZE);
+    unsigned int pm =
+        pci_find_capability(config, size, PCI_CAP_ID_PM, PCI_PM_SIZEOF);
     unsigned int express =
-        pci_find_capability(config, size, CAP_ID_EXPRESS, EXPRESS_SIZE);
-    unsigned int msi = pci_find_capability(config, size, CAP_ID_MSI, MSI_SIZE);
+        pci_find_capability(config, size, PCI_CAP_ID_EXP, EXP_SIZE);
+    unsigned int msi =
+        pci_find_capability(config, size, PCI_CAP_ID_MSI, MSI_SIZE);
     unsigned int msix =
-        pci_find_capability(config, size, CAP_ID_MSIX, MSIX_SIZE);
+        pci_find_capability(config, size, PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF);
     struct field_list list = { fields, 0 };
 
-    for (unsigned int bar = 0; bar < NUM_BARS; bar++)
-        add(&list, BAR_0 + 4 * bar, 4);
-    add(&list, ROM_BAR, 4);
-    add(&list, CACHE_LINE_SIZE, 1);
-    add(&list, LATENCY_TIMER, 1);
-    add(&list, INTERRUPT_LINE, 1);
+    for (unsigned int bar = 0; bar < PCI_STD_NUM_BARS; bar++)
+        add(&list, PCI_BASE_ADDRESS_0 + 4 * bar, 4);
+    add(&list, PCI_ROM_ADDRESS, 4);
+    add(&list, PCI_CACHE_LINE_SIZE, 1);
+    add(&list, PCI_LATENCY_TIMER, 1);
+    add(&list, PCI_INTERRUPT_LINE, 1);
     if (pm != 0)
-        add(&list, pm + PM_CONTROL, 2);
+        add(&list, pm + PCI_PM_CTRL, 2);
     if (express != 0)
-        add(&list, express + EXPRESS_CONTROL, 2);
+        add(&list, express + PCI_EXP_DEVCTL, 2);
     if (msi != 0)
         add_msi(&list, config, msi);
     if (msix != 0)
-        add(&list, msix + MSIX_CONTROL, 2);
-    add(&list, COMMAND, 2);
+        add(&list, msix + PCI_MSIX_FLAGS, 2);
+    add(&list, PCI_COMMAND, 2);
     return list.n;
 }
 
@@ -134,11 +111,11 @@ static const struct {
     uint8_t to;
     const char *what;
 } identity[] = {
-    { 0x00, 0x04, "vendor and device id" },
-    { 0x08, 0x0c, "revision and class" },
-    { 0x0e, 0x0f, "header type" },
-    { 0x2c, 0x30, "subsystem ids" },
-    { 0x34, 0x35, "capabilities pointer" },
+    { PCI_VENDOR_ID, PCI_COMMAND, "vendor and device id" },
+    { PCI_CLASS_REVISION, PCI_CACHE_LINE_SIZE, "revision and class" },
+    { PCI_HEADER_TYPE, PCI_BIST, "header type" },
+    { PCI_SUBSYSTEM_VENDOR_ID, PCI_ROM_ADDRESS, "subsystem ids" },
+    { PCI_CAPABILITY_LIST, PCI_CAPABILITY_LIST + 1, "capabilities pointer" },
 };
 #define NUM_IDENTITY (sizeof(identity) / sizeof(identity[0]))
 
@@ -154,10 +131,10 @@ static int differ(const char *who, unsigned int at, unsigned int ours,
 static int compare_capabilities(const uint8_t *ours, const uint8_t *theirs,
                                 const char *who, struct vfm_error *err)
 {
-    unsigned int at = pci_first_capability(ours, CAP_END);
+    unsigned int at = pci_first_capability(ours, PCI_CFG_SPACE_SIZE);
 
     for (unsigned int n = 0; at != 0 && n < PCI_CAPABILITIES_MAX; n++) {
-        for (unsigned int i = at; i < at + 2; i++)
+        for (unsigned int i = at; i <= at + PCI_CAP_LIST_NEXT; i++)
             if (ours[i] != theirs[i])
                 return differ(who, i, ours[i], theirs[i], "capability", err);
         at = pci_next_capability(ours, at);
@@ -168,7 +145,7 @@ static int compare_capabilities(const uint8_t *ours, const uint8_t *theirs,
 int pci_compare(const uint8_t *ours, const uint8_t *theirs, size_t size,
                 const char *who, struct vfm_error *err)
 {
-    if (size < CAP_END)
+    if (size < PCI_CFG_SPACE_SIZE)
         return 0;
     for (size_t r = 0; r < NUM_IDENTITY; r++)
         for (unsigned int i = identity[r].from; i < identity[r].to; i++)

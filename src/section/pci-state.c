@@ -19,11 +19,6 @@
 #include "util/bytes.h"
 #include "util/error.h"
 
-#define PCI_COMMAND        0x04
-#define PCI_COMMAND_MEMORY 0x0002
-
-#define MSIX_MASK          12 /* in an entry: the byte with the mask bit */
-
 /* Steps of both directions. */
 enum { PROVIDE, READ, WRITE_OR_BUILD, OVER };
 
@@ -90,10 +85,10 @@ static int allocate(struct pci_state *ps, const struct vfm_device *dev,
     size_t size = dev->info.config_size;
     int ret;
 
-    if (size != PCI_CONFIG_SIZE && size != PCI_CONFIG_EXTENDED)
+    if (size != PCI_CFG_SPACE_SIZE && size != PCI_CFG_SPACE_EXP_SIZE)
         return error_set(err, -EINVAL, "%s: a configuration space of %zu bytes",
                          dev->name, size);
-    ret = provide(&ps->config, PCI_CONFIG_EXTENDED, err);
+    ret = provide(&ps->config, PCI_CFG_SPACE_EXP_SIZE, err);
     if (ret == 0)
         ret = provide(&ps->msix, PCI_MSIX_BYTES_MAX, err);
     return ret < 0 ? ret : provide(&ps->record, PCI_RECORD_MAX, err);
@@ -127,8 +122,8 @@ static void hide_table(struct pci_state *ps)
         if (ps->msix[i] != 0xff)
             return;
     memset(ps->msix, 0, size);
-    for (size_t at = MSIX_MASK; at < size; at += PCI_MSIX_ENTRY_SIZE)
-        ps->msix[at] = 1;
+    for (size_t at = 0; at < size; at += PCI_MSIX_ENTRY_SIZE)
+        ps->msix[at + PCI_MSIX_ENTRY_VECTOR_CTRL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 }
 
 /* The kernel reads no BAR whose device decodes no memory: -EIO.  Nothing is
@@ -179,7 +174,8 @@ static int check_place(const struct pci_state *ps, const struct vfm_device *dev,
                        struct vfm_error *err)
 {
     struct pci_msix now;
-    int ret = pci_get_msix(ps->config, PCI_CONFIG_SIZE, dev->name, &now, err);
+    int ret =
+        pci_get_msix(ps->config, PCI_CFG_SPACE_SIZE, dev->name, &now, err);
 
     if (ret < 0 || memcmp(&now, &ps->where, sizeof(now)) == 0)
         return ret;

@@ -18,12 +18,15 @@
 #include "device/device.h"
 #include "section/pci-space.h"
 #include "stream/pci-config.h"
+#include "util/pci-capability.h"
 
-#define PCI_MSIX_BYTES_MAX (PCI_CONFIG_MSIX_MAX * 16 + PCI_CONFIG_MSIX_MAX / 8)
-#define PCI_RECORD_MAX     (4 + PCI_CONFIG_EXTENDED + 16 + PCI_MSIX_BYTES_MAX + 128)
+#define PCI_MSIX_BYTES_MAX \
+    (PCI_CONFIG_MSIX_MAX * PCI_MSIX_ENTRY_SIZE + PCI_CONFIG_MSIX_MAX / 8)
+#define PCI_RECORD_MAX \
+    (4 + PCI_CFG_SPACE_EXP_SIZE + 16 + PCI_MSIX_BYTES_MAX + 128)
 
 /* The MSI-X table and every field. */
-#define PCI_ACCESSES_MAX   (1 + PCI_FIELDS_MAX)
+#define PCI_ACCESSES_MAX (1 + PCI_FIELDS_MAX)
 
 struct pci_state {
     uint8_t *record;

@@ -36,7 +36,8 @@ static size_t record_size(size_t space_size, uint32_t msix_count, bool display)
 /* Finds the one lay-out that gives @len bytes. */
 static bool find_layout(size_t len, struct pci_config *config, bool *display)
 {
-    static const size_t sizes[] = { PCI_CONFIG_SIZE, PCI_CONFIG_EXTENDED };
+    static const size_t sizes[] = { PCI_CFG_SPACE_SIZE,
+                                    PCI_CFG_SPACE_EXP_SIZE };
 
     for (size_t i = 0; i < 2 * sizeof(sizes) / sizeof(sizes[0]); i++) {
         config->space_size = sizes[i / 2];
@@ -87,7 +88,7 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
     int ret;
 
     *config = (struct pci_config){ 0 };
-    if (len < record_size(PCI_CONFIG_SIZE, 0, false))
+    if (len < record_size(PCI_CFG_SPACE_SIZE, 0, false))
         return error_set(err, -EBADMSG,
                          "configuration record: %zu bytes are too short for "
                          "config space",
@@ -99,7 +100,7 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
                          " is not known",
                          config->version);
     config->space = p + VERSION_SIZE;
-    config->msix_count = pci_msix_count(config->space, PCI_CONFIG_SIZE);
+    config->msix_count = pci_msix_count(config->space, PCI_CFG_SPACE_SIZE);
     if (!find_layout(len, config, &display))
         return error_set(err, -EBADMSG,
                          "configuration record: %zu bytes fit no config space "
@@ -121,17 +122,17 @@ int pci_config_decode(const void *data, size_t len, struct pci_config *config,
 
 static int check(const struct pci_config *config, struct vfm_error *err)
 {
-    if (config->space_size != PCI_CONFIG_SIZE &&
-        config->space_size != PCI_CONFIG_EXTENDED)
+    if (config->space_size != PCI_CFG_SPACE_SIZE &&
+        config->space_size != PCI_CFG_SPACE_EXP_SIZE)
         return error_set(err, -EINVAL,
                          "configuration record: a config space of %zu bytes",
                          config->space_size);
-    if (config->msix_count != pci_msix_count(config->space, PCI_CONFIG_SIZE))
+    if (config->msix_count != pci_msix_count(config->space, PCI_CFG_SPACE_SIZE))
         return error_set(err, -EINVAL,
                          "configuration record: %" PRIu32
                          " MSI-X vectors, but the capability says %" PRIu32,
                          config->msix_count,
-                         pci_msix_count(config->space, PCI_CONFIG_SIZE));
+                         pci_msix_count(config->space, PCI_CFG_SPACE_SIZE));
     return 0;
 }
 

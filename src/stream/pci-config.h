@@ -31,7 +31,7 @@
 struct pci_config {
     uint32_t version;
     const uint8_t *space;
-    size_t space_size; /* PCI_CONFIG_SIZE or PCI_CONFIG_EXTENDED */
+    size_t space_size; /* PCI_CFG_SPACE_SIZE or PCI_CFG_SPACE_EXP_SIZE */
     bool intx[PCI_CONFIG_INTX];
     uint32_t msix_count;         /* 0: no MSI-X */
     const uint8_t *msix_table;   /* 16 bytes each */
@@ -63,7 +63,7 @@ int pci_config_encode(const struct pci_config *config, void *buf, size_t size,
  * is shown as integrated into the root complex. */
 bool pci_config_is_integrated(const char *machine, const char *id);
 
-/* Makes the config space of an endpoint, of at least PCI_CONFIG_SIZE bytes,
+/* Makes the config space of an endpoint, of at least PCI_CFG_SPACE_SIZE bytes,
  * what it is there: all else stays as it is. */
 void pci_config_integrate(uint8_t *space);
 

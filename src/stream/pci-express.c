@@ -13,16 +13,9 @@
 #include "util/bytes.h"
 #include "util/pci-capability.h"
 
-/* PCI's own numbers, of the capability and of what is in it. */
-#define CAPABILITY_EXPRESS 0x10
-#define EXPRESS_FLAGS      0x02
-#define FLAGS_VERSION      0x000f
-#define FLAGS_TYPE         0x00f0
-#define TYPE_ENDPOINT      0x0000
-#define TYPE_INTEGRATED    0x0090
-#define LINK_CAPABILITIES  0x0c /* to the link's status, */
-#define LINK_BYTES         8
-#define LINK_2             0x2c /* and again in version 2 */
+/* The link's capabilities, control and status; again in version 2. */
+#define LINK_BYTES 8
+#define INTEGRATED ((unsigned int)PCI_EXP_TYPE_RC_END << 4)
 
 /* Of the machines whose root bus is one of PCI Express, how the names of their
  * types begin: pc-q35-10.0, virt-10.0. */
@@ -58,19 +51,18 @@ bool pci_config_is_integrated(const char *machine, const char *id)
 
 void pci_config_integrate(uint8_t *space)
 {
-    unsigned int at =
-        pci_find_capability(space, PCI_CONFIG_SIZE, CAPABILITY_EXPRESS,
-                            LINK_CAPABILITIES + LINK_BYTES);
+    unsigned int at = pci_find_capability(
+        space, PCI_CFG_SPACE_SIZE, PCI_CAP_ID_EXP, PCI_EXP_LNKCAP + LINK_BYTES);
     uint16_t flags;
 
     if (at == 0)
         return;
-    flags = get_le16(space + at + EXPRESS_FLAGS);
-    if ((flags & FLAGS_TYPE) != TYPE_ENDPOINT)
+    flags = get_le16(space + at + PCI_EXP_FLAGS);
+    if ((flags & PCI_EXP_FLAGS_TYPE) != PCI_EXP_TYPE_ENDPOINT)
         return;
-    put_le16(space + at + EXPRESS_FLAGS, (uint16_t)(flags | TYPE_INTEGRATED));
-    memset(space + at + LINK_CAPABILITIES, 0, LINK_BYTES);
-    if ((flags & FLAGS_VERSION) >= 2 &&
-        at + LINK_2 + LINK_BYTES <= PCI_CONFIG_SIZE)
-        memset(space + at + LINK_2, 0, LINK_BYTES);
+    put_le16(space + at + PCI_EXP_FLAGS, (uint16_t)(flags | INTEGRATED));
+    memset(space + at + PCI_EXP_LNKCAP, 0, LINK_BYTES);
+    if ((flags & PCI_EXP_FLAGS_VERS) >= 2 &&
+        at + PCI_EXP_LNKCAP2 + LINK_BYTES <= PCI_CFG_SPACE_SIZE)
+        memset(space + at + PCI_EXP_LNKCAP2, 0, LINK_BYTES);
 }

@@ -7,19 +7,9 @@
 #include "util/bytes.h"
 #include "util/pci-capability.h"
 
-#define STATUS              0x06
-#define STATUS_CAPABILITIES 0x10
-#define CAPABILITIES        0x34
-
 /* All of them lie between the header and the extended space. */
-#define CAP_FIRST           0x40
-#define CAP_END             0x100
-
-#define CAP_ID_MSIX         0x11
-#define MSIX_CONTROL        2
-#define MSIX_COUNT_MASK     0x7ff
-
-_Static_assert(PCI_CAPABILITIES_MAX == (CAP_END - CAP_FIRST) / 4,
+_Static_assert(PCI_CAPABILITIES_MAX ==
+                   (PCI_CFG_SPACE_SIZE - PCI_STD_HEADER_SIZEOF) / 4,
                "as many as fit");
 
 /* What the pointer at @at leads to. */
@@ -27,20 +17,20 @@ static unsigned int follow(const uint8_t *config, unsigned int at)
 {
     unsigned int next = config[at] & 0xfcU;
 
-    return next >= CAP_FIRST ? next : 0;
+    return next >= PCI_STD_HEADER_SIZEOF ? next : 0;
 }
 
 unsigned int pci_next_capability(const uint8_t *config, unsigned int at)
 {
-    return follow(config, at + 1);
+    return follow(config, at + PCI_CAP_LIST_NEXT);
 }
 
 unsigned int pci_first_capability(const uint8_t *config, size_t size)
 {
-    if (size < CAP_END ||
-        (get_le16(config + STATUS) & STATUS_CAPABILITIES) == 0)
+    if (size < PCI_CFG_SPACE_SIZE ||
+        (get_le16(config + PCI_STATUS) & PCI_STATUS_CAP_LIST) == 0)
         return 0;
-    return follow(config, CAPABILITIES);
+    return follow(config, PCI_CAPABILITY_LIST);
 }
 
 unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
@@ -50,7 +40,7 @@ unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
 
     for (unsigned int n = 0; at != 0 && n < PCI_CAPABILITIES_MAX; n++) {
         if (config[at] == id)
-            return at + len <= CAP_END ? at : 0;
+            return at + len <= PCI_CFG_SPACE_SIZE ? at : 0;
         at = pci_next_capability(config, at);
     }
     return 0;
@@ -58,10 +48,12 @@ unsigned int pci_find_capability(const uint8_t *config, size_t size, uint8_t id,
 
 uint32_t pci_msix_count(const uint8_t *config, size_t size)
 {
-    unsigned int at = pci_find_capability(config, size, CAP_ID_MSIX,
-                                          MSIX_CONTROL + sizeof(uint16_t));
+    unsigned int at = pci_find_capability(config, size, PCI_CAP_ID_MSIX,
+                                          PCI_MSIX_FLAGS + sizeof(uint16_t));
+    uint16_t flags;
 
-    return at == 0
-               ? 0
-               : (get_le16(config + at + MSIX_CONTROL) & MSIX_COUNT_MASK) + 1U;
+    if (at == 0)
+        return 0;
+    flags = get_le16(config + at + PCI_MSIX_FLAGS);
+    return (flags & PCI_MSIX_FLAGS_QSIZE) + 1U;
 }

@@ -4,18 +4,13 @@
 #define VFM_SRC_UTIL_PCI_CAPABILITY_H
 
 /*
- * PCI configuration space: its sizes, and the list of capabilities in it, whose
- * bytes are as untrustworthy as whoever sent them.
+ * PCI configuration space by the kernel's names, and the list of capabilities
+ * in it, whose bytes are as untrustworthy as whoever sent them.
  */
 
+#include <linux/pci_regs.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define PCI_CONFIG_SIZE      256
-#define PCI_CONFIG_EXTENDED  4096 /* with PCI Express */
-
-/* Of an entry in the MSI-X table, which is in another region. */
-#define PCI_MSIX_ENTRY_SIZE  16
 
 /* As many as there is room for: a list that is longer runs in a circle. */
 #define PCI_CAPABILITIES_MAX 48

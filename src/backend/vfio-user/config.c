@@ -21,7 +21,7 @@ static int read_piece(struct client *c, uint32_t offset, uint8_t *buf,
         .region = UAPI_REGION_CONFIG,
         .count = len,
     };
-    uint8_t reply[sizeof(access) + PCI_CONFIG_SIZE];
+    uint8_t reply[sizeof(access) + PCI_CFG_SPACE_SIZE];
     ssize_t n = client_command(c, VFU_REGION_READ, &access, sizeof(access),
                                reply, sizeof(access) + len);
 
@@ -40,11 +40,11 @@ static int read_config(struct client *c, uint8_t *config)
 {
     int ret = -EINVAL;
 
-    if (c->max_transfer >= PCI_CONFIG_SIZE)
-        ret = read_piece(c, 0, config, PCI_CONFIG_SIZE);
+    if (c->max_transfer >= PCI_CFG_SPACE_SIZE)
+        ret = read_piece(c, 0, config, PCI_CFG_SPACE_SIZE);
     if (ret == 0 || c->lost.code != 0)
         return ret;
-    for (uint32_t at = 0; at < PCI_CONFIG_SIZE; at += 4) {
+    for (uint32_t at = 0; at < PCI_CFG_SPACE_SIZE; at += 4) {
         ret = read_piece(c, at, config + at, 4);
         if (ret < 0)
             return ret;
@@ -60,15 +60,15 @@ static int ask_config_size(struct client *c)
 
     if (region_query(c, UAPI_REGION_CONFIG, &region) < 0)
         return -1;
-    if (region.size >= PCI_CONFIG_EXTENDED)
-        return PCI_CONFIG_EXTENDED;
-    return region.size >= PCI_CONFIG_SIZE ? PCI_CONFIG_SIZE : 0;
+    if (region.size >= PCI_CFG_SPACE_EXP_SIZE)
+        return PCI_CFG_SPACE_EXP_SIZE;
+    return region.size >= PCI_CFG_SPACE_SIZE ? PCI_CFG_SPACE_SIZE : 0;
 }
 
 int config_learn(struct client *c)
 {
     struct vfm_device_info *info = &c->dev->info;
-    uint8_t config[PCI_CONFIG_SIZE] = { 0 };
+    uint8_t config[PCI_CFG_SPACE_SIZE] = { 0 };
     uint8_t word[4];
     int size = ask_config_size(c);
     int ret;
@@ -77,9 +77,9 @@ int config_learn(struct client *c)
         return c->lost.code;
     ret = read_config(c, config);
     if (ret == 0 && size < 0)
-        size = read_piece(c, PCI_CONFIG_SIZE, word, sizeof(word)) == 0
-                   ? PCI_CONFIG_EXTENDED
-                   : PCI_CONFIG_SIZE;
+        size = read_piece(c, PCI_CFG_SPACE_SIZE, word, sizeof(word)) == 0
+                   ? PCI_CFG_SPACE_EXP_SIZE
+                   : PCI_CFG_SPACE_SIZE;
     if (ret == 0 && c->lost.code == 0) {
         info->config_size = (uint32_t)size;
         info->is_pci = true;

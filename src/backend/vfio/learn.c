@@ -174,7 +174,7 @@ static int learn_identity(struct kernel_device *k)
 {
     struct vfm_device_info *info = &k->dev->info;
     uint64_t size = k->region_size[UAPI_REGION_CONFIG];
-    uint8_t config[PCI_CONFIG_SIZE] = { 0 };
+    uint8_t config[PCI_CFG_SPACE_SIZE] = { 0 };
     size_t len = size < sizeof(config) ? (size_t)size : sizeof(config);
     int ret;
 
@@ -184,9 +184,10 @@ static int learn_identity(struct kernel_device *k)
     if (ret < 0)
         return ret;
     pci_identity_learn(k->dev, config);
-    if (size >= PCI_CONFIG_SIZE)
-        info->config_size =
-            size >= PCI_CONFIG_EXTENDED ? PCI_CONFIG_EXTENDED : PCI_CONFIG_SIZE;
+    if (size >= PCI_CFG_SPACE_SIZE)
+        info->config_size = size >= PCI_CFG_SPACE_EXP_SIZE
+                                ? PCI_CFG_SPACE_EXP_SIZE
+                                : PCI_CFG_SPACE_SIZE;
     return 0;
 }
 

@@ -26,9 +26,6 @@
 
 /* The device's, as fake_set_config() makes it. */
 #define VECTORS              8
-#define COMMAND              0x04
-#define BAR                  0x10
-#define VENDOR               0x00
 
 /* Of QEMU's captured device. */
 #define QEMU_ID              "0000:00:01.0"
@@ -46,7 +43,7 @@ static struct keeper {
     struct vfm_pci_keeper is;
     bool is_used;
 
-    uint8_t config[PCI_CONFIG_EXTENDED];
+    uint8_t config[PCI_CFG_SPACE_EXP_SIZE];
     size_t config_size;
     bool intx[4];
     uint32_t vectors;
@@ -138,8 +135,8 @@ static void begin_with(const struct pair_setup *setup)
         k->vectors = VECTORS;
         k->has_table = true;
     }
-    put_le16(keepers[0].config + COMMAND, 0x0406);
-    put_le32(keepers[0].config + BAR, 0xfebd0000);
+    put_le16(keepers[0].config + PCI_COMMAND, 0x0406);
+    put_le32(keepers[0].config + PCI_BASE_ADDRESS_0, 0xfebd0000);
     keepers[0].intx[2] = true;
     fake_pattern(keepers[0].table, 16 * VECTORS, 5);
     keepers[0].pending[0] = 0xa5;
@@ -184,9 +181,9 @@ static void check_same(const struct keeper *theirs)
 static void only_the_command_was_written(const struct fake_device *f)
 {
     assert_int_equal(f->num_config_writes, 1);
-    assert_int_equal(f->last_write_at, COMMAND);
-    assert_int_equal(get_le16(f->config + COMMAND), 0x0406);
-    assert_int_equal(get_le32(f->config + BAR), 0);
+    assert_int_equal(f->last_write_at, PCI_COMMAND);
+    assert_int_equal(get_le16(f->config + PCI_COMMAND), 0x0406);
+    assert_int_equal(get_le32(f->config + PCI_BASE_ADDRESS_0), 0);
     assert_int_equal(f->calls[FAKE_REGION_READ], 0);
     assert_int_equal(f->calls[FAKE_REGION_WRITE], 1);
 }
@@ -261,17 +258,18 @@ static void one_side_may_keep_it_and_the_other_not(void **state)
     begin();
     keepers[1].is_used = false;
     pair_succeeds(&p);
-    assert_int_equal(f->last_write_at, COMMAND);
-    assert_int_equal(get_le32(f->config + BAR), 0xfebd0000);
+    assert_int_equal(f->last_write_at, PCI_COMMAND);
+    assert_int_equal(get_le32(f->config + PCI_BASE_ADDRESS_0), 0xfebd0000);
     assert_memory_equal(f->bar + 0x100, keepers[0].table, 16 * VECTORS);
     pair_close(&p);
 
     begin();
     keepers[0].is_used = false;
-    put_le32(p.source.devices[0].config + BAR, 0xfebd0000);
-    put_le16(p.source.devices[0].config + COMMAND, 0x0406);
+    put_le32(p.source.devices[0].config + PCI_BASE_ADDRESS_0, 0xfebd0000);
+    put_le16(p.source.devices[0].config + PCI_COMMAND, 0x0406);
     pair_succeeds(&p);
-    assert_int_equal(get_le32(keepers[1].config + BAR), 0xfebd0000);
+    assert_int_equal(get_le32(keepers[1].config + PCI_BASE_ADDRESS_0),
+                     0xfebd0000);
     only_the_command_was_written(f);
     pair_close(&p);
 }
@@ -356,7 +354,7 @@ static void another_kind_of_device_is_refused_before_it_is_loaded(void **state)
 {
     (void)state;
     begin();
-    keepers[1].config[VENDOR] ^= 1;
+    keepers[1].config[PCI_VENDOR_ID] ^= 1;
     fail_with(&p.target, -EINVAL, "byte 0x0 (vendor and device id)");
     assert_int_equal(keepers[1].loads, 0);
     begin();
@@ -374,7 +372,7 @@ static void a_target_may_compare_by_itself(void **state)
     (void)state;
     begin();
     keepers[1].is.save = NULL;
-    keepers[1].config[VENDOR] ^= 1;
+    keepers[1].config[PCI_VENDOR_ID] ^= 1;
     pair_succeeds(&p);
     check_same(&keepers[0]);
     pair_close(&p);
@@ -505,8 +503,8 @@ static void a_stream_of_qemu_has_the_bytes_that_its_file_has(void **state)
     if (p.target.ret != 0)
         fail_msg("%s", p.target.err.message);
     check_same(&theirs);
-    assert_int_equal(get_le16(p.target.devices[0].config + COMMAND),
-                     get_le16(theirs.config + COMMAND));
+    assert_int_equal(get_le16(p.target.devices[0].config + PCI_COMMAND),
+                     get_le16(theirs.config + PCI_COMMAND));
     pair_close(&p);
 }
 

@@ -17,7 +17,7 @@
 #include "util/bytes.h"
 #include "util/pci-capability.h"
 
-static uint8_t space[PCI_CONFIG_EXTENDED];
+static uint8_t space[PCI_CFG_SPACE_EXP_SIZE];
 static uint8_t table[16 * PCI_CONFIG_MSIX_MAX];
 static uint8_t pending[PCI_CONFIG_MSIX_MAX / 8];
 static const uint8_t display[PCI_CONFIG_DISPLAY_SIZE] = { 1, 2, 3 };
@@ -90,18 +90,18 @@ static void check_round_trip(size_t size, uint32_t msix_count, bool displays,
 static void what_is_written_is_read(void **state)
 {
     (void)state;
-    check_round_trip(PCI_CONFIG_EXTENDED, 5, false, 4197);
-    check_round_trip(PCI_CONFIG_EXTENDED, 0, false, 4116);
-    check_round_trip(PCI_CONFIG_SIZE, 0, false, 276);
-    check_round_trip(PCI_CONFIG_SIZE, 1, false, 276 + 17);
-    check_round_trip(PCI_CONFIG_SIZE, 2048, false, 276 + 32768 + 256);
-    check_round_trip(PCI_CONFIG_EXTENDED, 9, true, 4116 + 144 + 2 + 59);
-    check_round_trip(PCI_CONFIG_SIZE, 0, true, 276 + 59);
+    check_round_trip(PCI_CFG_SPACE_EXP_SIZE, 5, false, 4197);
+    check_round_trip(PCI_CFG_SPACE_EXP_SIZE, 0, false, 4116);
+    check_round_trip(PCI_CFG_SPACE_SIZE, 0, false, 276);
+    check_round_trip(PCI_CFG_SPACE_SIZE, 1, false, 276 + 17);
+    check_round_trip(PCI_CFG_SPACE_SIZE, 2048, false, 276 + 32768 + 256);
+    check_round_trip(PCI_CFG_SPACE_EXP_SIZE, 9, true, 4116 + 144 + 2 + 59);
+    check_round_trip(PCI_CFG_SPACE_SIZE, 0, true, 276 + 59);
 }
 
 static void every_other_length_is_refused(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 3);
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 3);
     struct vfm_error err;
     size_t good = encode(&config);
 
@@ -123,7 +123,7 @@ static void every_other_length_is_refused(void **state)
 
 static void a_newer_version_is_refused(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 0);
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 0);
     size_t len = encode(&config);
 
     (void)state;
@@ -139,7 +139,7 @@ static void a_newer_version_is_refused(void **state)
 
 static void a_level_is_0_or_1(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 0);
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 0);
     size_t len = encode(&config);
     struct vfm_error err;
 
@@ -152,7 +152,7 @@ static void a_level_is_0_or_1(void **state)
 
 static void another_last_part_than_the_display_is_refused(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 0);
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 0);
     size_t len;
 
     (void)state;
@@ -164,25 +164,25 @@ static void another_last_part_than_the_display_is_refused(void **state)
 
 static void capabilities_that_go_in_circles_end(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 0);
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 0);
 
     (void)state;
     space[0x81] = 0x40;
-    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 0);
+    assert_int_equal(pci_msix_count(config.space, PCI_CFG_SPACE_SIZE), 0);
     space[0x80] = 0x11;
-    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 1);
+    assert_int_equal(pci_msix_count(config.space, PCI_CFG_SPACE_SIZE), 1);
     space[0x06] = 0;
-    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 0);
+    assert_int_equal(pci_msix_count(config.space, PCI_CFG_SPACE_SIZE), 0);
     space[0x06] = 0x10;
     space[0x34] = 0xff;
     space[0xfc] = 0x11;
     put_le16(space + 0xfe, 0xffff);
-    assert_int_equal(pci_msix_count(config.space, PCI_CONFIG_SIZE), 2048);
+    assert_int_equal(pci_msix_count(config.space, PCI_CFG_SPACE_SIZE), 2048);
 }
 
 static void what_is_not_consistent_is_not_written(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 3);
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 3);
     size_t len;
 
     (void)state;
@@ -190,12 +190,12 @@ static void what_is_not_consistent_is_not_written(void **state)
     assert_int_equal(
         pci_config_encode(&config, record, sizeof(record), &len, NULL),
         -EINVAL);
-    config = config_with(PCI_CONFIG_SIZE, 3);
+    config = config_with(PCI_CFG_SPACE_SIZE, 3);
     config.space_size = 257;
     assert_int_equal(
         pci_config_encode(&config, record, sizeof(record), &len, NULL),
         -EINVAL);
-    config = config_with(PCI_CONFIG_SIZE, 3);
+    config = config_with(PCI_CFG_SPACE_SIZE, 3);
     assert_int_equal(pci_config_encode(&config, record, 324, &len, NULL),
                      -ENOBUFS);
     assert_int_equal(pci_config_encode(&config, record, 325, &len, NULL), 0);
@@ -203,8 +203,8 @@ static void what_is_not_consistent_is_not_written(void **state)
 
 static void an_endpoint_on_a_root_bus_is_part_of_it(void **state)
 {
-    struct pci_config config = config_with(PCI_CONFIG_SIZE, 0);
-    uint8_t was[PCI_CONFIG_SIZE];
+    struct pci_config config = config_with(PCI_CFG_SPACE_SIZE, 0);
+    uint8_t was[PCI_CFG_SPACE_SIZE];
 
     (void)state;
     put_le16(space + 0x82, 0x0002);
@@ -219,18 +219,18 @@ static void an_endpoint_on_a_root_bus_is_part_of_it(void **state)
     assert_memory_equal(space, was, sizeof(was));
 
     /* Version 1 has one link; a legacy endpoint stays what it is. */
-    config = config_with(PCI_CONFIG_SIZE, 0);
+    config = config_with(PCI_CFG_SPACE_SIZE, 0);
     put_le16(space + 0x82, 0x0001);
     pci_config_integrate(space);
     assert_int_equal(space[0xac], (uint8_t)(0xac * 3));
     assert_int_equal(space[0x8c], 0);
-    config = config_with(PCI_CONFIG_SIZE, 0);
+    config = config_with(PCI_CFG_SPACE_SIZE, 0);
     put_le16(space + 0x82, 0x0012);
     pci_config_integrate(space);
     assert_int_equal(get_le16(space + 0x82), 0x0012);
     assert_int_equal(space[0x8c], (uint8_t)(0x8c * 3));
     /* At the very end there is no room for one. */
-    config = config_with(PCI_CONFIG_SIZE, 0);
+    config = config_with(PCI_CFG_SPACE_SIZE, 0);
     space[0x41] = 0xf0;
     space[0xf0] = 0x10;
     pci_config_integrate(space);
