@@ -17,7 +17,7 @@
 /* How much is cut up small: each piece is a message, or a system call. */
 #define MANY 1000
 
-struct cut {
+struct pieces {
     size_t piece;
     size_t more; /* each piece is longer than the one before by this */
 };
@@ -28,7 +28,8 @@ static size_t smaller(size_t a, size_t b)
 }
 
 /* Reads as @cut says, the rest as is good. */
-static int read_cut(struct run *r, const struct cut *cut, struct image *image)
+static int read_cut(struct run *r, const struct pieces *cut,
+                    struct image *image)
 {
     size_t piece = cut->piece;
 
@@ -52,7 +53,8 @@ static int read_cut(struct run *r, const struct cut *cut, struct image *image)
 }
 
 /* From STOP to STOP. */
-static int save_cut(struct run *r, const struct cut *cut, struct image *image)
+static int save_cut(struct run *r, const struct pieces *cut,
+                    struct image *image)
 {
     image->size = 0;
     if (step_go(r, UAPI_STATE_STOP_COPY) != 0 || read_cut(r, cut, image) != 0 ||
@@ -61,11 +63,11 @@ static int save_cut(struct run *r, const struct cut *cut, struct image *image)
     return 0;
 }
 
-static const struct cut good = { 1 << 20, 0 };
+static const struct pieces good = { 1 << 20, 0 };
 
-static struct cut limited(struct cut cut, size_t max)
+static struct pieces limited(struct pieces cut, size_t max)
 {
-    return (struct cut){ smaller(cut.piece, max), cut.more };
+    return (struct pieces){ smaller(cut.piece, max), cut.more };
 }
 
 /* Says how @got, that was cut, differs from @want; unless they differ from save
@@ -82,10 +84,10 @@ static int judge(struct run *r, const struct image *want,
                       what, got->size, want->size, image_difference(want, got));
 }
 
-static int compare_reads(struct run *r, const struct cut *cut,
+static int compare_reads(struct run *r, const struct pieces *cut,
                          struct image images[3])
 {
-    struct cut usual = limited(good, r->raw->max_read);
+    struct pieces usual = limited(good, r->raw->max_read);
 
     if (step_go(r, UAPI_STATE_STOP) != 0 ||
         save_cut(r, &usual, &images[0]) != 0 ||
@@ -106,7 +108,7 @@ static void free_all(struct image images[3])
 
 static int run_reads(struct run *r, const void *arg)
 {
-    const struct cut *cut = arg;
+    const struct pieces *cut = arg;
     struct image images[3] = { { .data = NULL } };
     int ret;
 
@@ -120,12 +122,12 @@ static int run_reads(struct run *r, const void *arg)
 
 /* From STOP to STOP: loads @image in pieces, and saves what the device has of
  * it then. */
-static int load_cut(struct run *r, const struct cut *cut,
+static int load_cut(struct run *r, const struct pieces *cut,
                     const struct image *image, struct image *after)
 {
     size_t piece = cut->piece;
     size_t done = 0;
-    struct cut usual = limited(good, r->raw->max_read);
+    struct pieces usual = limited(good, r->raw->max_read);
 
     if (step_go(r, UAPI_STATE_RESUMING) != 0)
         return CHECK_OVER;
@@ -142,10 +144,10 @@ static int load_cut(struct run *r, const struct cut *cut,
     return save_cut(r, &usual, after);
 }
 
-static int compare_writes(struct run *r, const struct cut *cut,
+static int compare_writes(struct run *r, const struct pieces *cut,
                           struct image images[3])
 {
-    struct cut usual = limited(good, r->raw->max_write);
+    struct pieces usual = limited(good, r->raw->max_write);
 
     if (step_save(r, &images[0]) != 0 ||
         load_cut(r, cut, &images[0], &images[1]) != 0)
@@ -161,7 +163,7 @@ static int compare_writes(struct run *r, const struct cut *cut,
 
 static int run_writes(struct run *r, const void *arg)
 {
-    const struct cut *cut = arg;
+    const struct pieces *cut = arg;
     struct image images[3] = { { .data = NULL } };
     int ret;
 
@@ -232,7 +234,7 @@ static int run_empty_writes(struct run *r, const void *arg)
     {                                                              \
         .name = name_, .severity = CHECK_MUST, .rule = PIECE_RULE, \
         .look = look_, .run = run_, .timeout_ms = 120000,          \
-        .arg = &(const struct cut)                                 \
+        .arg = &(const struct pieces)                              \
         {                                                          \
             piece_, more_                                          \
         }                                                          \
