@@ -193,11 +193,17 @@ static int open_uri(struct run *run, const char *uri,
                     const struct vfm_channel_options *options,
                     struct vfm_error *err)
 {
-    if (move_is_source(run->move) && move_needs_pump(run->move))
-        return open_join(run, uri, options, err);
-    if (move_is_source(run->move))
-        return vfm_channel_connect(uri, options, &run->channel, err);
-    return accept_peer(run, uri, options, err);
+    int ret;
+
+    if (!move_is_source(run->move))
+        return accept_peer(run, uri, options, err);
+    if (!run->move->is_file)
+        progress_show_connecting(&run->bar, uri);
+    ret = move_needs_pump(run->move)
+              ? open_join(run, uri, options, err)
+              : vfm_channel_connect(uri, options, &run->channel, err);
+    progress_clear(&run->bar);
+    return ret;
 }
 
 static int open_channel(struct run *run, struct vfm_error *err)

@@ -108,6 +108,27 @@ void progress_format(const struct vfm_progress *now, int columns,
         line[columns] = '\0';
 }
 
+static void draw(struct progress *bar, const char *line)
+{
+    fprintf(stderr, "\r%s\033[K", line);
+    fflush(stderr);
+    bar->is_drawn = true;
+}
+
+void progress_show_connecting(struct progress *bar, const char *where)
+{
+    char line[PROGRESS_LINE_MAX];
+    int columns = terminal_columns();
+
+    if (!bar->is_enabled)
+        return;
+    snprintf(line, sizeof(line), "connecting to %s", where);
+    say_make_harmless(line);
+    if (columns < PROGRESS_LINE_MAX)
+        line[columns - 1] = '\0';
+    draw(bar, line);
+}
+
 void progress_show(struct progress *bar, const struct vfm_migration *m)
 {
     struct vfm_progress now = { .size = sizeof(now) };
@@ -119,9 +140,7 @@ void progress_show(struct progress *bar, const struct vfm_migration *m)
 
     /* A line that fills the last column would wrap. */
     progress_format(&now, terminal_columns() - 1, line);
-    fprintf(stderr, "\r%s\033[K", line);
-    fflush(stderr);
-    bar->is_drawn = true;
+    draw(bar, line);
     bar->next_ns = clock_now() + REDRAW_NS;
 }
 

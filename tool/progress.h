@@ -26,6 +26,10 @@ void progress_init(struct progress *bar, bool quiet);
 /* Draws the line if it is time to; how far it is comes from @m. */
 void progress_show(struct progress *bar, const struct vfm_migration *m);
 
+/* Draws what is waited for before there is a migration, "connecting to @where".
+ */
+void progress_show_connecting(struct progress *bar, const char *where);
+
 /* How long poll() may wait for the line's sake: ms, -1 for ever. */
 int progress_poll_timeout(const struct progress *bar);
 

@@ -21,11 +21,9 @@
 /* Longer than the library's longest sentence and a path beside it. */
 #define LINE_MAX_BYTES 8192
 
-/* Words of peers and of the command line end up here; one error stays one
- * line, and a terminal is not driven by it. */
-static void make_harmless(char *line)
+void say_make_harmless(char *text)
 {
-    for (char *c = line; *c != '\0'; c++)
+    for (char *c = text; *c != '\0'; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
 }
@@ -38,7 +36,7 @@ __attribute__((format(printf, 2, 0))) static void say_line(const char *before,
     char line[LINE_MAX_BYTES];
 
     vsnprintf(line, sizeof(line), fmt, ap);
-    make_harmless(line);
+    say_make_harmless(line);
     fflush(stdout);
     fprintf(stderr, "vfmig: %s%s%s\n", before, line, after);
 }

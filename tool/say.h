@@ -15,6 +15,10 @@
 __attribute__((format(printf, 1, 2))) void say_error(const char *fmt, ...);
 __attribute__((format(printf, 1, 2))) void say_warning(const char *fmt, ...);
 
+/* Replaces control characters: words of peers and of the command line stay on
+ * their line, and drive no terminal. */
+void say_make_harmless(char *text);
+
 /* An error in the words of @command's line, which points to its help.  Returns
  * EXIT_USAGE. */
 __attribute__((format(printf, 2, 3))) int say_usage(const char *command,

@@ -77,6 +77,18 @@ def test_an_error_stands_alone_where_the_line_was(tmp_path):
     assert len(lines) == 1 and lines[0].startswith("vfmig: "), lines
 
 
+def test_who_is_waited_for_is_shown(tmp_path):
+    with Device(tmp_path) as device, \
+            Terminal("send", "-d", device.word, "--connect-timeout", "0",
+                     f"unix:{tmp_path}/move", columns=30) as run:
+        run.wait_for(f"\rconnecting to unix:{tmp_path}"[:30] + "\x1b[K")
+        run.signal(signal.SIGINT)
+        run.read_to_end()
+        run.finish().exits(1)
+        assert device.state() == "RUNNING"
+    assert run.screen()[0] == "vfmig: send: cancelling"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM,
                                     signal.SIGHUP])
 def test_a_signal_during_pre_copy_leaves_the_device_running(tmp_path, number):
