@@ -10,9 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/sysmacros.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bridge/backing.h"
@@ -160,35 +158,4 @@ int backing_find(uint64_t address, uint64_t size, bool writable,
     *offset = a.offset + (address - a.start);
     fd = find_open_file(&a, writable);
     return fd >= 0 ? fd : open_mapped_file(&a, writable);
-}
-
-static int copy(uint64_t address, void *buf, size_t len, bool write)
-{
-    struct iovec mine = { buf, len };
-    struct iovec theirs = { (void *)(uintptr_t)address, len };
-    ssize_t n;
-
-    if (len == 0)
-        return 0;
-    n = write ? process_vm_writev(getpid(), &mine, 1, &theirs, 1, 0)
-              : process_vm_readv(getpid(), &mine, 1, &theirs, 1, 0);
-    if (n == (ssize_t)len)
-        return 0;
-    /* Forbidden to us (a filter of system calls): then by trust. */
-    if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
-        memcpy(write ? theirs.iov_base : buf, write ? buf : theirs.iov_base,
-               len);
-        return 0;
-    }
-    return -EFAULT;
-}
-
-int memory_read(uint64_t address, void *buf, size_t len)
-{
-    return copy(address, buf, len, false);
-}
-
-int memory_write(uint64_t address, const void *buf, size_t len)
-{
-    return copy(address, (void *)(uintptr_t)buf, len, true);
 }

@@ -18,8 +18,4 @@
 int backing_find(uint64_t address, uint64_t size, bool writable,
                  uint64_t *offset);
 
-/* Memory of this process, which may go away at any time: 0 or -EFAULT. */
-int memory_read(uint64_t address, void *buf, size_t len);
-int memory_write(uint64_t address, const void *buf, size_t len);
-
 #endif

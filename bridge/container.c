@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/backing.h"
 #include "bridge/dirty.h"
+#include "bridge/memory.h"
 #include "bridge/node.h"
 
 /* What is known of the kernel's flags. */

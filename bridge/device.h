@@ -7,7 +7,8 @@
  * A device: what its server says of it, and the ioctl()s, reads, writes and
  * mappings of its descriptors.
  *
- *   device.c   connecting, information, regions, reset
+ *   device.c   connecting, information, reset
+ *   region.c   regions
  *   irq.c      interrupts
  *   feature.c  VFIO_DEVICE_FEATURE
  *   session.c  data descriptors
@@ -82,6 +83,12 @@ void device_forget_all(void);
 
 /* What its descriptors do. */
 int device_ioctl(struct device *d, unsigned long request, void *arg);
+
+/* region.c.  region_learn() asks the server for region @index; a descriptor
+ * that comes with it is region_close_all()'s to close. */
+int region_learn(struct device *d, uint32_t index);
+void region_close_all(struct device *d);
+int device_region_info(struct device *d, void *arg);
 ssize_t device_read(struct device *d, void *buf, size_t len, int64_t pos);
 ssize_t device_write(struct device *d, const void *buf, size_t len,
                      int64_t pos);
@@ -97,16 +104,10 @@ int device_feature(struct device *d, void *arg);
 /* Asks for the state; with state_lock. */
 int feature_learn_state(struct device *d);
 
-/* session.c.  Its state is now @state: with state_lock.  session_begin()
- * returns a descriptor. */
+/* session.c.  With state_lock; session_begin() returns a descriptor. */
 bool session_goes_on(uint32_t from, uint32_t to);
 bool session_begins(uint32_t from, uint32_t to);
 int session_begin(struct device *d);
 void session_end(struct device *d);
-
-/* Copies an argument of at least @min bytes, whose first four say how many
- * there are, and at most @max of it. */
-int argument_get(const void *arg, void *to, size_t min, size_t max);
-int argument_put(void *arg, const void *from, size_t len);
 
 #endif

@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "bridge/backing.h"
 #include "bridge/dirty.h"
+#include "bridge/memory.h"
 #include "bridge/uapi.h"
 
 /* Sets @count bits from @first on in the bitmap at @address. */

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/backing.h"
 #include "bridge/device.h"
+#include "bridge/memory.h"
 
 #define GET            UAPI_FEATURE_GET
 #define SET            UAPI_FEATURE_SET

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/backing.h"
+#include "bridge/memory.h"
 #include "bridge/node.h"
 
 struct group {

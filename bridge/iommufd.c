@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/backing.h"
+#include "bridge/memory.h"
 #include "bridge/node.h"
 
 #define MAX_OBJECTS 1024

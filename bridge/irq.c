@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "bridge/backing.h"
 #include "bridge/device.h"
+#include "bridge/memory.h"
 
 #define DATAS (UAPI_IRQ_DATA_NONE | UAPI_IRQ_DATA_BOOL | UAPI_IRQ_DATA_EVENTFD)
 

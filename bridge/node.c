@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "bridge/memory.h"
 #include "bridge/node.h"
 
 /* One that the kernel keeps for local use. */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "bridge/device.h"
+#include "bridge/memory.h"
 
 /* Servers exist that lose their place in larger messages. */
 #define SAFE_WRITE 32768

@@ -10,6 +10,7 @@
 
 #include "bridge/backing.h"
 #include "bridge/device.h"
+#include "bridge/memory.h"
 #include "bridge/real.h"
 #include "bridge/space.h"
 #include "bridge/uapi.h"
