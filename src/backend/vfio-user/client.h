@@ -177,7 +177,8 @@ struct dma_mapping {
     bool by_message; /* has no descriptor: we perform the accesses */
     bool can_write;
     bool is_gone;      /* unmapped while the log is on, and written nobody knows
-                        * where */
+                        * where; */
+    bool is_told;      /* of that, too */
     uint64_t *written; /* by_message, while the log is on: a bit per page */
 };
 

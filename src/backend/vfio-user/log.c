@@ -85,8 +85,10 @@ static void mark_here(struct client *c, struct dma_mapping *m)
     const struct device_call *call = c->call.call;
     static const uint64_t one = 1;
 
-    if (m->is_gone)
+    if (m->is_gone) {
         call->mark(call->opaque, m->iova, m->size, &one, 1);
+        m->is_told = true;
+    }
     if (m->written != NULL) {
         call->mark(call->opaque, m->iova, PAGE_SIZE, m->written,
                    m->size / PAGE_SIZE + (m->size % PAGE_SIZE != 0));
@@ -135,12 +137,14 @@ static int ask(struct client *c, const struct dma_mapping *m)
                              bytes - sizeof(struct vfu_feature));
 }
 
-static void forget_gone(struct client *c)
+/* One that was unmapped when its turn was over is told of by the next report.
+ */
+static void forget_told(struct client *c)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < c->log.count; i++)
-        if (!c->log.mappings[i].is_gone)
+        if (!c->log.mappings[i].is_told)
             c->log.mappings[kept++] = c->log.mappings[i];
     c->log.count = kept;
 }
@@ -154,7 +158,7 @@ int log_send_report(struct client *c)
     m = next_mapping(c);
     if (m != NULL)
         return ask(c, m);
-    forget_gone(c);
+    forget_told(c);
     c->call.done = c->log.count;
     return 0;
 }
@@ -165,7 +169,7 @@ int log_take_report(struct client *c)
     const struct device_call *call = c->call.call;
     const size_t head =
         sizeof(struct vfu_feature) + sizeof(struct vfu_feature_log_report);
-    const struct dma_mapping *m;
+    struct dma_mapping *m;
     uint64_t pages;
     int ret;
 
@@ -178,6 +182,8 @@ int log_take_report(struct client *c)
     /* malloc()'s alignment, and the head's 32 bytes, keep words aligned. */
     call->mark(call->opaque, m->iova, c->log.page_size,
                (const uint64_t *)(const void *)(c->call.buf + head), pages);
+    /* Unmapped meanwhile: what was written after the server had answered? */
+    mark_here(c, m);
     c->call.done++;
     ret = log_send_report(c);
     if (ret < 0)
@@ -188,9 +194,11 @@ int log_take_report(struct client *c)
 void log_stopped(struct client *c)
 {
     c->log.is_on = false;
-    for (size_t i = 0; i < c->log.count; i++)
+    for (size_t i = 0; i < c->log.count; i++) {
         free_bitmap(&c->log.mappings[i]);
-    forget_gone(c);
+        c->log.mappings[i].is_told = c->log.mappings[i].is_gone;
+    }
+    forget_told(c);
 }
 
 int log_add(struct client *c, struct dma_mapping *mapping)
@@ -198,13 +206,26 @@ int log_add(struct client *c, struct dma_mapping *mapping)
     return c->log.is_on ? add_bitmap(mapping) : 0;
 }
 
+/* Those behind it move up, and the report that is under way with them. */
+static void take_out(struct client *c, struct dma_mapping *mapping)
+{
+    size_t at = (size_t)(mapping - c->log.mappings);
+
+    memmove(mapping, mapping + 1,
+            (--c->log.count - at) * sizeof(*c->log.mappings));
+    if (at < c->call.done)
+        c->call.done--;
+}
+
 void log_drop(struct client *c, struct dma_mapping *mapping)
 {
     free_bitmap(mapping);
-    if (c->log.is_on && mapping->can_write)
+    if (!c->log.is_on)
+        *mapping = c->log.mappings[--c->log.count];
+    else if (mapping->can_write)
         mapping->is_gone = true;
     else
-        *mapping = c->log.mappings[--c->log.count];
+        take_out(c, mapping);
 }
 
 void log_note_write(struct client *c, uint64_t iova, uint64_t len)

@@ -78,13 +78,15 @@ static bool is_piece_of(const struct dma_mapping *m, uint64_t iova,
     return !m->is_gone && m->whole_iova == iova && m->whole_size == size;
 }
 
-/* Unmaps every piece of it; -ENOENT if there is none.  From the last on, as the
- * last takes the place of one that goes. */
-static int unmap_pieces(struct client *c, uint64_t iova, uint64_t size)
+/* Unmaps every piece of it that is not among the @spared first mappings;
+ * -ENOENT if there is none.  From the last on, as those behind take the place
+ * of one that goes. */
+static int unmap_pieces(struct client *c, size_t spared, uint64_t iova,
+                        uint64_t size)
 {
     int ret = -ENOENT;
 
-    for (size_t i = c->log.count; i > 0; i--) {
+    for (size_t i = c->log.count; i > spared; i--) {
         struct dma_mapping *m = &c->log.mappings[i - 1];
 
         if (!is_piece_of(m, iova, size))
@@ -100,6 +102,7 @@ static int unmap_pieces(struct client *c, uint64_t iova, uint64_t size)
 static int map_pieces(struct client *c, struct dma_mapping *m, int fd,
                       uint64_t fd_offset, uint32_t access)
 {
+    size_t before = c->log.count;
     int ret = 0;
 
     for (uint64_t done = 0; ret == 0 && done < m->whole_size; done += m->size) {
@@ -110,7 +113,7 @@ static int map_pieces(struct client *c, struct dma_mapping *m, int fd,
         ret = map_piece(c, m, fd, fd_offset + done, access);
     }
     if (ret < 0)
-        unmap_pieces(c, m->whole_iova, m->whole_size);
+        unmap_pieces(c, before, m->whole_iova, m->whole_size);
     return ret;
 }
 
@@ -148,7 +151,7 @@ int vfm_vfio_user_dma_unmap(struct vfm_device *dev, uint64_t iova,
 
     if (ret < 0)
         return ret;
-    ret = unmap_pieces(c, iova, size);
+    ret = unmap_pieces(c, 0, iova, size);
     if (ret == -ENOENT)
         ret = send_unmap(c, iova, size); /* the server says what it thinks */
     return ret < 0 ? client_error(c, err, ret, "unmap memory") : 0;

@@ -297,6 +297,103 @@ static void note_reach(void *opaque, uint64_t address, uint64_t length)
     all[1] += length;
 }
 
+static void refuse_because_it_is_there(struct fake_server *s,
+                                       const struct fake_message *m)
+{
+    fake_refuse(s, m, EEXIST);
+}
+
+static void a_mapping_that_is_refused_leaves_the_one_before(void **state)
+{
+    (void)state;
+    f.next[VFU_DMA_MAP] = refuse_because_it_is_there;
+    assert_int_equal(vfm_vfio_user_dma_map(dev, FIRST, 100 * PAGE,
+                                           STDERR_FILENO, 0,
+                                           VFM_DMA_READ | VFM_DMA_WRITE, NULL),
+                     -EEXIST);
+    assert_int_equal(f.asked[VFU_DMA_UNMAP], 0);
+    start();
+    assert_int_equal(vfm_dirty_tracker_report(tracker, sink, &err), 0);
+    assert_int_equal(server.asked.iova, FIRST);
+}
+
+#define THIRD UINT64_C(0x4000000)
+
+static void map_a_third(void)
+{
+    assert_int_equal(vfm_vfio_user_dma_map(dev, THIRD, 100 * PAGE,
+                                           STDERR_FILENO, 0,
+                                           VFM_DMA_READ | VFM_DMA_WRITE, NULL),
+                     0);
+}
+
+/* The first has reported, the next one was asked. */
+static void report_half(void)
+{
+    assert_int_equal(dirty_tracker_report(tracker, sink, &err), -EAGAIN);
+    fake_serve(&f);
+    assert_int_equal(dirty_tracker_report(tracker, sink, &err), -EAGAIN);
+}
+
+static void report_the_rest(void)
+{
+    int ret;
+
+    while ((ret = dirty_tracker_report(tracker, sink, &err)) == -EAGAIN)
+        fake_serve(&f);
+    assert_int_equal(ret, 0);
+}
+
+/* Its answer is taken, wherever it stands in the list by then. */
+static void a_mapping_that_goes_takes_no_answer_along(void **state)
+{
+    (void)state;
+    assert_int_equal(vfm_vfio_user_dma_map(dev, OTHER, 70 * PAGE, STDERR_FILENO,
+                                           0, VFM_DMA_READ, NULL),
+                     0);
+    assert_int_equal(vfm_vfio_user_dma_unmap(dev, FIRST, 100 * PAGE, NULL), 0);
+    map_a_third();
+    assert_int_equal(vfm_vfio_user_dma_map(dev, FIRST, 100 * PAGE,
+                                           STDERR_FILENO, 0,
+                                           VFM_DMA_READ | VFM_DMA_WRITE, NULL),
+                     0);
+    start();
+    server.bits[0] = 1;
+    report_half(); /* of the third; now FIRST was asked */
+    assert_int_equal(vfm_vfio_user_dma_unmap(dev, OTHER, 70 * PAGE, NULL), 0);
+    report_the_rest();
+    assert_int_equal(server.reports, 2);
+    assert_int_equal(vfm_dirty_sink_count(sink), 1);
+    assert_int_equal(marks(0)[0], 1);
+}
+
+/* When it had reported it could still be written, until it went. */
+static void what_goes_after_its_turn_counts_as_written_next_time(void **state)
+{
+    (void)state;
+    map_a_third();
+    start();
+    report_half();
+    assert_int_equal(vfm_vfio_user_dma_unmap(dev, FIRST, 100 * PAGE, NULL), 0);
+    report_the_rest();
+    assert_int_equal(vfm_dirty_sink_count(sink), 0);
+    report_the_rest();
+    assert_int_equal(vfm_dirty_sink_count(sink), 100);
+    vfm_dirty_sink_clear(sink);
+    report_the_rest();
+    assert_int_equal(vfm_dirty_sink_count(sink), 0);
+}
+
+static void what_goes_while_it_is_asked_counts_as_written(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(dirty_tracker_report(tracker, sink, &err), -EAGAIN);
+    assert_int_equal(vfm_vfio_user_dma_unmap(dev, FIRST, 100 * PAGE, NULL), 0);
+    report_the_rest();
+    assert_int_equal(vfm_dirty_sink_count(sink), 100);
+}
+
 static void a_device_reaches_what_it_may_write(void **state)
 {
     uint64_t all[2] = { 0 };
@@ -468,6 +565,10 @@ int main(void)
         TEST(what_we_write_for_the_device_is_marked),
         TEST(what_cannot_be_written_is_not_asked_for),
         TEST(what_is_unmapped_meanwhile_counts_as_written_once),
+        TEST(a_mapping_that_is_refused_leaves_the_one_before),
+        TEST(a_mapping_that_goes_takes_no_answer_along),
+        TEST(what_goes_after_its_turn_counts_as_written_next_time),
+        TEST(what_goes_while_it_is_asked_counts_as_written),
         TEST(a_device_reaches_what_it_may_write),
         TEST(large_memory_is_mapped_in_pieces),
         TEST(a_server_that_goes_away_is_an_error),
