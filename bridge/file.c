@@ -22,7 +22,7 @@
 static struct file *_Atomic slots[MAX_FD];
 static struct file *files;        /* all that are open */
 static struct file *_Atomic dead; /* by next: file_reap() */
-static pid_t owner;               /* 0: nothing was opened yet */
+static _Atomic pid_t owner;       /* 0: nothing was opened yet */
 static atomic_int highest;        /* of the numbers that were ours */
 
 /* Of slots, files, dead, refs.  Nothing is called with it held but fstat(). */
@@ -105,7 +105,7 @@ struct file *file_find(int fd)
     struct file *f = file_get(fd);
     struct stat st;
 
-    if (f != NULL || fd < 0 || fd >= MAX_FD || files == NULL || !is_owner() ||
+    if (f != NULL || fd < 0 || fd >= MAX_FD || !is_owner() ||
         REAL(fstat)(fd, &st) < 0)
         return f;
     pthread_mutex_lock(&lock);

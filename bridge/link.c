@@ -132,6 +132,19 @@ static int serve_main(struct link *l)
     return ret;
 }
 
+/* Nobody else reads there.  Without it the device's DMA has no answers. */
+static int serve_twin(struct link *l)
+{
+    int ret = serve_next(l, l->twin_fd);
+
+    if (ret < 0) {
+        pthread_mutex_lock(&l->lock);
+        l->broken = ret;
+        pthread_mutex_unlock(&l->lock);
+    }
+    return ret;
+}
+
 static void *run_thread(void *arg)
 {
     struct link *l = arg;
@@ -147,7 +160,7 @@ static void *run_thread(void *arg)
         if (p[1].revents != 0)
             break;
         if (p[0].revents != 0)
-            ret = l->twin_fd >= 0 ? serve_next(l, l->twin_fd) : serve_main(l);
+            ret = l->twin_fd >= 0 ? serve_twin(l) : serve_main(l);
     }
     return NULL;
 }

@@ -10,12 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "bridge/link.h"
 #include "server.h"
+#include "util/clock.h"
 
 /* ----------------------------------------------------------- the client */
 
@@ -319,6 +322,39 @@ static void the_server_may_ask_while_nobody_calls(void **state)
     server_finish(&s);
 }
 
+static void answer_all(int fd)
+{
+    struct vfu_header head;
+
+    while ((head = server_next(fd)).size != 0)
+        server_reply(fd, head, &right, sizeof(right));
+}
+
+/* The device's memory would be silent, and nobody would know. */
+static void a_connection_of_the_servers_that_ends_is_the_end(void **state)
+{
+    struct server s = { .json = "{}" };
+    struct link l;
+    int64_t end = clock_now() + SERVER_DEADLINE_S * NS_PER_SEC;
+    uint32_t answer;
+    int twin[2];
+    int ret;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, twin), 0);
+    open_to(&s, &l, answer_all);
+    l.twin_fd = twin[0];
+    assert_int_equal(link_serve(&l), 0);
+    assert_int_equal(ask(&l, &answer), 0);
+    close(twin[1]);
+    do {
+        ret = ask(&l, &answer);
+    } while (ret == 0 && clock_now() < end);
+    assert_int_equal(ret, -EIO);
+    link_close(&l);
+    server_finish(&s);
+}
+
 static void ask_the_unknown(int fd)
 {
     struct vfu_header head = server_next(fd);
@@ -348,6 +384,7 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_ends_the_connection),
         cmocka_unit_test(the_server_may_ask_before_it_answers),
         cmocka_unit_test(the_server_may_ask_while_nobody_calls),
+        cmocka_unit_test(a_connection_of_the_servers_that_ends_is_the_end),
         cmocka_unit_test(an_unknown_command_is_refused),
     };
 
