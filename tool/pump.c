@@ -114,7 +114,8 @@ static int assign(struct pump *p, struct guest *guest, struct vfm_error *err)
                          "channel");
     if (multifd) {
         ret = add_channel(p, guest, err);
-        tap = &p->channels[p->num_channels - 1]->tap;
+        if (ret == 0)
+            tap = &p->channels[p->num_channels - 1]->tap;
     } else {
         ret = tap_open(tap, guest->channel, p->rest, err);
         guest->channel = NULL;
