@@ -17,8 +17,8 @@
  *            the migration: the VM goes on at the source.
  * Ownership  Names are copied.  Callbacks' arguments stay the caller's and
  *            must outlive the migration.
- * Threads    Callbacks come from within vfm_migration_dispatch() and
- *            vfm_migration_run(), as those of <vfmig/migration.h> do.
+ * Threads    Callbacks come when those of <vfmig/migration.h> do, which are
+ *            within its functions.
  */
 
 #include <stddef.h>
@@ -49,8 +49,8 @@ struct vfm_blob {
     /* The oldest version that a target can load. */
     uint32_t min_version;
 
-    /* No blob of this name is longer; memory for so much is taken, on both
-     * sides, when the blob is saved or comes. */
+    /* No blob of this name is longer.  A source takes memory for so much when
+     * it saves, a target for what comes. */
     uint32_t max_bytes;
 
     /* Source: stores the state in the @size bytes at @buf.  Returns how many

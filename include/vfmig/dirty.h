@@ -223,7 +223,9 @@ int vfm_dirty_tracker_new_kvm_log(int vm_fd, const struct vfm_dirty_slot *slots,
  * its thread then calls vfm_dirty_tracker_collect() and runs it again.  Before
  * the last report all processors must be out of KVM_RUN.
  *
- *   -EINVAL   @ring_bytes is no power of two, no processor, or as above
+ *   -EINVAL   @ring_bytes is no power of two or less than a page, no
+ *             processor, slots of the same addresses, as two address spaces
+ *             have them, or as above
  */
 int vfm_dirty_tracker_new_kvm_ring(int vm_fd, const int *vcpu_fds,
                                    size_t num_vcpus, size_t ring_bytes,

@@ -78,22 +78,23 @@ int vfm_migration_get_progress(const struct vfm_migration *m,
 
 /*
  * Figures of the memory; size as in struct vfm_progress.  All zero if there is
- * none.
+ * none.  What trackers, rounds and the stream's bytes make of it only a source
+ * knows.
  */
 struct vfm_ram_stats {
     size_t size;
 
     uint64_t bytes;               /* of all blocks */
-    uint64_t rounds;              /* the first takes all of them */
+    uint64_t rounds;              /* source: the first takes all of them */
     uint64_t normal_pages;        /* sent or loaded, with what they hold */
     uint64_t zero_pages;          /* of zeroes: a few bytes each */
-    uint64_t wire_bytes;          /* what both took in the stream */
+    uint64_t wire_bytes;          /* source: what both took in the stream */
     uint64_t stopped_pages;       /* of both, while the VM was stopped */
     uint64_t stopped_ns;          /* what these took to send */
     uint64_t remaining_bytes;     /* known to be left */
     uint64_t dirty_bytes_per_sec; /* written, in the last round */
     uint64_t untracked_bytes;     /* may be written without our knowing */
-    uint64_t sync_ns;             /* asking the trackers, all told */
+    uint64_t sync_ns;             /* source: asking the trackers, all told */
     uint64_t last_sync_ns;        /* of that, while the VM was stopped */
     uint32_t slow_percent;        /* what slow_vm() was last called with */
     uint32_t tracker_failures;    /* reports that failed */

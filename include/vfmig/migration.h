@@ -36,9 +36,10 @@
  * Threads    The library has none.  One thread at a time per migration;
  *            vfm_migration_cancel() may be called from any thread and from a
  *            signal handler.  Callbacks come from within
- *            vfm_migration_dispatch() and vfm_migration_run() only, and
- *            must not call functions of the same migration but the getters
- *            and vfm_migration_cancel().
+ *            vfm_migration_dispatch(), vfm_migration_run() and, of one that is
+ *            under way, vfm_migration_close() only, and must not call
+ *            functions of the same migration but the getters and
+ *            vfm_migration_cancel().
  */
 
 #include <stdbool.h>
@@ -266,7 +267,9 @@ int vfm_migration_new(struct vfm_channel *channel,
                       struct vfm_migration **mp, struct vfm_error *err);
 
 /* Frees it.  One that is under way is ended as by vfm_migration_cancel(),
- * which may take as long as the devices' deadlines.  NULL is allowed. */
+ * which may take as long as the devices' deadlines and, when a source has given
+ * them away, until the target has answered: four times peer_timeout_ms at most.
+ * NULL is allowed. */
 void vfm_migration_close(struct vfm_migration *m);
 
 /* The most devices one migration takes. */
@@ -281,7 +284,8 @@ void vfm_migration_close(struct vfm_migration *m);
  * Returns 0.
  *   -EOPNOTSUPP   the device cannot be migrated
  *   -EEXIST       @id is taken
- *   -EINVAL       @id is empty, too long for the format or has a '/' in it
+ *   -EINVAL       @id is not printable ASCII without spaces and '/', of 1 to
+ *                 250 characters
  *   -E2BIG        too many devices
  *   -EBUSY        the migration has begun
  */

@@ -19,8 +19,8 @@
  *            and read before the library calls anything else; the library's
  *            when it loads, until the callback returns.  Its @opaque must
  *            outlive the migration.
- * Threads    Callbacks come from within vfm_migration_dispatch() and
- *            vfm_migration_run(), as those of <vfmig/migration.h> do.
+ * Threads    Callbacks come when those of <vfmig/migration.h> do, which are
+ *            within its functions.
  */
 
 #include <stdbool.h>
