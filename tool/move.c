@@ -130,8 +130,7 @@ static int open_pump(struct run *run, struct vfm_listener *listener,
     const struct pump_options options = {
         .channels = opts->channels,
         .rest = opts->rest,
-        .timeout_ms =
-            opts->peer_timeout_ms > 0 ? opts->peer_timeout_ms : PEER_TIMEOUT_MS,
+        .timeout_ms = pump_timeout_ms(opts),
         .cancel_fd = run->cancel_fd,
     };
 

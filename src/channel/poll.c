@@ -4,6 +4,7 @@
  * What to wait for, and waiting for it, so that a caller can do either.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "channel/channel.h"
 #include "channel/wait.h"
@@ -79,7 +80,8 @@ static int wait_failed(const struct vfm_channel *ch, int code,
         return error_set(err, code, "%s: cancelled", ch->name);
     if (code == -ETIMEDOUT)
         return error_set(err, code, "%s: the peer took too long", ch->name);
-    return error_set(err, code, "%s: cannot wait", ch->name);
+    return error_set(err, code, "%s: cannot wait: %s", ch->name,
+                     strerror(-code));
 }
 
 int vfm_channel_wait(struct vfm_channel *ch, short events, int64_t deadline,

@@ -141,7 +141,9 @@ int socket_reach(int (*attempt)(const void *arg, int64_t deadline,
 
     for (;;) {
         ret = met = attempt(arg, deadline, opts->cancel_fd);
-        if (!socket_peer_may_be_late(met))
+        /* The kernel may give up before we do. */
+        if (!socket_peer_may_be_late(met) &&
+            (met != -ETIMEDOUT || clock_now() >= deadline))
             break;
         ret = wait_retry(deadline, opts->cancel_fd);
         if (ret < 0)

@@ -105,8 +105,9 @@ static void end_session(struct vfm_device *dev)
     dev->refusal_told = false;
 }
 
-/* The only place where the state changes.  @continued: the device came here
- * by a transition that worked, so that a session it should have is there. */
+/* The only place where the state of an open device changes.  @continued: the
+ * device came here by a transition that worked, so that a session it should
+ * have is there. */
 static void enter_state(struct vfm_device *dev, enum vfm_state now,
                         bool continued)
 {

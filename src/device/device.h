@@ -199,9 +199,9 @@ struct vfm_device {
     struct device_recovery recovery;
 };
 
-/* Makes a handle for a backend's open function: @name is copied, @state what
- * the device just answered.  Returns NULL without memory.  From here on
- * vfm_device_close() frees it, and ops->close() what is in dev->backend. */
+/* Makes a handle for a backend's open function: @name is copied.  Returns NULL
+ * without memory.  From here on vfm_device_close() frees it, and ops->close()
+ * what is in dev->backend. */
 struct vfm_device *device_new(const struct device_ops *ops, void *backend,
                               const char *name);
 

@@ -32,7 +32,7 @@ void tell_state(struct vfm_migration *m, const struct member *member)
 
 void tell_warning(struct vfm_migration *m, const char *fmt, ...)
 {
-    char text[256];
+    char text[sizeof(((struct vfm_error *)0)->message)];
     va_list ap;
 
     va_start(ap, fmt);

@@ -354,14 +354,6 @@ static int compare_device(const struct member *member,
     return 0;
 }
 
-static struct member *find_id(struct vfm_migration *m, const char *id)
-{
-    for (unsigned int i = 0; i < m->num_members; i++)
-        if (strcmp(m->members[i]->id, id) == 0)
-            return m->members[i];
-    return NULL;
-}
-
 static int check_devices(struct vfm_migration *m, const struct json *hello,
                          struct vfm_error *err)
 {
@@ -377,7 +369,7 @@ static int check_devices(struct vfm_migration *m, const struct json *hello,
     for (const struct json *theirs = list->first; theirs != NULL;
          theirs = theirs->next) {
         const char *id = get_text(theirs, "id");
-        struct member *member = find_id(m, id);
+        struct member *member = migration_find(m, id);
         int ret;
 
         if (member == NULL || member->announced)

@@ -14,6 +14,7 @@
 #include "util/error.h"
 #include "util/options.h"
 #include "util/pages.h"
+#include "util/text.h"
 
 #define DOWNTIME_LIMIT_MS   300
 #define PRE_COPY_TIMEOUT_MS 600000
@@ -25,9 +26,6 @@
 #define INBOX_TARGET        (UINT32_C(1) << 20)
 #define INBOX_SOURCE        (UINT32_C(1) << 17)
 
-/* The first section; devices are numbered from it. */
-#define FIRST_SECTION_ID    1
-
 /* A name in the stream has a length of 8 bits; a section's has "/vfio" in it.
  */
 #define NAME_MAX_LEN        255
@@ -37,17 +35,6 @@ static void set_default(uint32_t *value, uint32_t otherwise)
 {
     if (*value == 0)
         *value = otherwise;
-}
-
-/* A name that no stream can hold would fail when the devices have stopped. */
-static bool is_machine(const char *name)
-{
-    size_t len = strlen(name);
-
-    for (const char *c = name; *c != '\0'; c++)
-        if (*c < ' ' || *c >= 0x7f)
-            return false;
-    return len > 0 && len <= NAME_MAX_LEN;
 }
 
 static int check_channels(const struct vfm_migration *m, struct vfm_error *err)
@@ -86,7 +73,8 @@ static int check_options(const struct vfm_migration *m, struct vfm_error *err)
                          "%s: goes one way, and a vfmig at its end could not "
                          "answer",
                          vfm_channel_name(m->channel));
-    if (o->machine != NULL && !is_machine(o->machine))
+    /* One that no stream can hold would fail when the devices have stopped. */
+    if (o->machine != NULL && !text_is_name(o->machine, NAME_MAX_LEN, ""))
         return error_set(err, -EINVAL, "migration: \"%.64s\" names no machine",
                          o->machine);
     if (o->role != VFM_ROLE_SOURCE &&
@@ -225,19 +213,21 @@ void vfm_migration_close(struct vfm_migration *m)
     free(m);
 }
 
+struct member *migration_find(const struct vfm_migration *m, const char *id)
+{
+    for (unsigned int i = 0; i < m->num_members; i++)
+        if (strcmp(m->members[i]->id, id) == 0)
+            return m->members[i];
+    return NULL;
+}
+
 static int check_id(const struct vfm_migration *m, const char *id,
                     struct vfm_error *err)
 {
-    size_t len = strlen(id);
-
-    if (len == 0 || len > ID_MAX || strchr(id, '/') != NULL)
+    if (!text_is_name(id, ID_MAX, " /"))
         return error_set(err, -EINVAL, "%.64s: not a device's id", id);
-    for (const char *c = id; *c != '\0'; c++)
-        if (*c <= ' ' || *c >= 0x7f)
-            return error_set(err, -EINVAL, "%.64s: not a device's id", id);
-    for (unsigned int i = 0; i < m->num_members; i++)
-        if (strcmp(m->members[i]->id, id) == 0)
-            return error_set(err, -EEXIST, "%s: two devices of that id", id);
+    if (migration_find(m, id) != NULL)
+        return error_set(err, -EEXIST, "%s: two devices of that id", id);
     return 0;
 }
 
@@ -257,7 +247,7 @@ int vfm_migration_add_device(struct vfm_migration *m, struct vfm_device *dev,
         return error_set(err, -E2BIG, "%s: more than %u devices", id,
                          (unsigned int)VFM_DEVICES_MAX);
 
-    ret = member_new(dev, id, FIRST_SECTION_ID + m->num_members,
+    ret = member_new(dev, id, DEVICE_SECTION_FIRST + m->num_members,
                      &m->members[m->num_members]);
     if (ret < 0)
         return error_set(err, ret, "%s: out of memory", id);
@@ -270,20 +260,17 @@ int vfm_migration_set_pci(struct vfm_migration *m, const char *id,
                           const struct vfm_pci_keeper *keeper,
                           struct vfm_error *err)
 {
-    for (unsigned int i = 0; i < m->num_members; i++) {
-        struct member *member = m->members[i];
+    struct member *member = migration_find(m, id);
 
-        if (strcmp(member->id, id) != 0)
-            continue;
-        if (m->begun)
-            return error_set(err, -EBUSY, "%s: the migration has begun", id);
-        if (member->keeper.is_set)
-            return error_set(err, -EBUSY,
-                             "%s: somebody keeps its configuration already",
-                             id);
-        return pci_keeper_set(&member->keeper, keeper, !is_source(m), id, err);
-    }
-    return error_set(err, -ENOENT, "%.64s: no device of this migration", id);
+    if (member == NULL)
+        return error_set(err, -ENOENT, "%.64s: no device of this migration",
+                         id);
+    if (m->begun)
+        return error_set(err, -EBUSY, "%s: the migration has begun", id);
+    if (member->keeper.is_set)
+        return error_set(err, -EBUSY,
+                         "%s: somebody keeps its configuration already", id);
+    return pci_keeper_set(&member->keeper, keeper, !is_source(m), id, err);
 }
 
 int vfm_migration_set_ram(struct vfm_migration *m, struct vfm_ram *ram,

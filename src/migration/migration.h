@@ -254,7 +254,12 @@ struct vfm_migration {
 
 /* What is received in one go before the caller's loop has its turn: a peer that
  * never stops talking must not keep us from it. */
-#define FILLS_MAX 16
+#define FILLS_MAX            16
+
+/* A stream's sections: of the memory, of each device, of each blob. */
+#define RAM_SECTION          0
+#define DEVICE_SECTION_FIRST 1
+#define BLOB_SECTION_FIRST   (DEVICE_SECTION_FIRST + VFM_DEVICES_MAX)
 
 static inline bool is_source(const struct vfm_migration *m)
 {
@@ -265,6 +270,9 @@ static inline bool peer_is(const struct vfm_migration *m, enum vfm_peer peer)
 {
     return m->options.peer == peer;
 }
+
+/* The device that was added as @id, or NULL. */
+struct member *migration_find(const struct vfm_migration *m, const char *id);
 
 /* Whether what is left of the devices' state goes over several channels. */
 static inline bool has_lanes(const struct vfm_migration *m)

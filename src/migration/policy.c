@@ -84,6 +84,12 @@ static uint64_t time_for(uint64_t bytes, uint64_t bytes_per_sec)
     return policy_scale(bytes, NS_PER_SEC, bytes_per_sec);
 }
 
+static bool devices_are_done(const struct policy_input *in)
+{
+    return in->drained ||
+           (in->has_moved && in->remaining >= in->remaining_before);
+}
+
 /* Whether stopping now keeps within the limit, or as near to it as waiting
  * could bring us. */
 static bool fits(const struct policy_input *in, uint64_t expected_ns)
@@ -95,8 +101,7 @@ static bool fits(const struct policy_input *in, uint64_t expected_ns)
     /* Within the limit a shorter stop is still a better one, as long as waiting
      * brings us nearer to it. */
     if (expected_ns <= in->limit_ns)
-        return in->drained ||
-               (in->has_moved && in->remaining >= in->remaining_before);
+        return devices_are_done(in);
     floor_ns = time_for(in->irreducible, in->bytes_per_sec);
     return floor_ns > in->limit_ns && in->drained;
 }
@@ -153,12 +158,6 @@ static bool is_within_limit(const struct policy_input *in, uint64_t expected_ns)
     uint64_t ns = devices_fit ? expected_ns : policy_ram_ns(in);
 
     return in->ram.exact && ns <= in->limit_ns;
-}
-
-static bool devices_are_done(const struct policy_input *in)
-{
-    return in->drained ||
-           (in->has_moved && in->remaining >= in->remaining_before);
 }
 
 static bool may_switch(const struct policy_input *in, uint64_t expected_ns)

@@ -11,10 +11,7 @@
 #include "util/clock.h"
 
 /* What one dispatch sends before the caller's loop has its turn. */
-#define PIECES_MAX         16
-
-/* Behind the devices' numbers. */
-#define BLOB_SECTION_FIRST (1 + VFM_DEVICES_MAX)
+#define PIECES_MAX 16
 
 enum {
     MEMORY,
@@ -35,8 +32,9 @@ static int send_memory(struct vfm_migration *m, struct vfm_error *err)
         if (ret < 0)
             return ret;
         if (source_put_ram(m) == 0) {
-            m->ram_stats.stopped_ns =
-                (uint64_t)(clock_now() - m->stage_began_at);
+            if (m->ram != NULL)
+                m->ram_stats.stopped_ns =
+                    (uint64_t)(clock_now() - m->stage_began_at);
             m->step = m->ram == NULL ? DATA : END_OF_MEMORY;
             return 0;
         }

@@ -13,8 +13,6 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-/* Behind the devices and the blobs. */
-#define RAM_SECTION       0
 #define RAM_SECTION_NAME  "ram"
 
 /* How long the trackers are left alone after they had nothing. */

@@ -144,22 +144,25 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 {
     bool for_peer = m->wishes.send || m->wishes.recv ||
                     m->wishes.lanes_send != 0 || m->wishes.lanes_recv != 0;
+    int64_t silent;
     int64_t until;
 
     if (ret != -EAGAIN || peer_is(m, VFM_PEER_NONE))
         return ret;
     if (!for_peer)
         m->heard_at = clock_now(); /* it is us who keep it waiting */
-    until = clock_min(silent_until(m),
-                      clock_min(stuck_until(m), answered_until(m)));
+    silent = silent_until(m);
+    until = clock_min(silent, clock_min(stuck_until(m), answered_until(m)));
     if (clock_now() < until) {
         wish_wake(m, until);
         return -EAGAIN;
     }
     m->failed_at_peer = true;
     return error_set(err, -ETIMEDOUT,
-                     "%s: the peer got nothing done for %u ms in stage %s%s",
-                     vfm_channel_name(m->channel), m->options.peer_timeout_ms,
+                     "%s: the peer got nothing done for %lld ms in stage %s%s",
+                     vfm_channel_name(m->channel),
+                     (long long)(peer_timeout_ns(m) / NS_PER_MS *
+                                 (until < silent ? STUCK_FACTOR : 1)),
                      vfm_stage_name(m->stage), hint(m));
 }
 

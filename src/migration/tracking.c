@@ -158,7 +158,8 @@ static void mark_reach(void *opaque, uint64_t address, uint64_t length)
     vfm_dirty_mark_range(opaque, address, length);
 }
 
-static void warn_of_blind(struct vfm_migration *m, const char *who,
+/* @member: NULL for the VM. */
+static void warn_of_blind(struct vfm_migration *m, const struct member *member,
                           uint64_t before)
 {
     const struct ram_save *rs = m->source.ram.save;
@@ -169,7 +170,8 @@ static void warn_of_blind(struct vfm_migration *m, const char *who,
         m,
         "%s: nobody knows what %s to memory: %llu MiB more are sent "
         "when the VM has stopped",
-        who, strcmp(who, "VM") == 0 ? "its processors write" : "it writes",
+        member == NULL ? "VM" : member->id,
+        member == NULL ? "its processors write" : "it writes",
         (unsigned long long)((rs->blind_pages - before) * VFM_RAM_PAGE_SIZE >>
                              20));
 }
@@ -187,7 +189,7 @@ static void find_blind(struct vfm_migration *m, const struct member *member)
     else
         device_reach(member->dev, mark_reach, ram->blind);
     ram_save_count_blind(ram->save);
-    warn_of_blind(m, member == NULL ? "VM" : member->id, before);
+    warn_of_blind(m, member, before);
 }
 
 int tracking_start(struct vfm_migration *m, struct vfm_error *err)

@@ -14,22 +14,13 @@
 #include "stream/format.h"
 #include "util/error.h"
 #include "util/options.h"
+#include "util/text.h"
 
 #define NAME_MAX_LEN 200
 
-static bool is_name(const char *name)
-{
-    size_t len = name == NULL ? 0 : strlen(name);
-
-    for (size_t i = 0; i < len; i++)
-        if (name[i] <= ' ' || name[i] >= 0x7f || name[i] == '/')
-            return false;
-    return len > 0 && len <= NAME_MAX_LEN;
-}
-
 static int check(const struct vfm_blob *is, bool loads, struct vfm_error *err)
 {
-    if (!is_name(is->name))
+    if (is->name == NULL || !text_is_name(is->name, NAME_MAX_LEN, " /"))
         return error_set(err, -EINVAL, "\"%.64s\" names no blob",
                          is->name == NULL ? "" : is->name);
     if (is->max_bytes == 0 || is->max_bytes > VFM_BLOB_BYTES_MAX)

@@ -13,6 +13,7 @@
 #include "section/ram.h"
 #include "util/error.h"
 #include "util/options.h"
+#include "util/text.h"
 
 #define NAME_MAX_LEN 255
 
@@ -48,16 +49,6 @@ ssize_t ram_find_block(const struct vfm_ram *ram, const char *name)
     return -ENOENT;
 }
 
-static bool is_name(const char *name)
-{
-    size_t len = strlen(name);
-
-    for (const char *c = name; *c != '\0'; c++)
-        if (*c < ' ' || *c >= 0x7f)
-            return false;
-    return len > 0 && len <= NAME_MAX_LEN;
-}
-
 static bool is_aligned(uint64_t value)
 {
     return value % VFM_RAM_PAGE_SIZE == 0;
@@ -68,7 +59,7 @@ static int check_block(const struct vfm_ram *ram,
 {
     uint64_t sum;
 
-    if (block->name == NULL || !is_name(block->name))
+    if (block->name == NULL || !text_is_name(block->name, NAME_MAX_LEN, ""))
         return error_set(err, -EINVAL, "ram: \"%.64s\" names no block",
                          block->name == NULL ? "" : block->name);
     if (block->bytes == 0 || !is_aligned(block->bytes) ||

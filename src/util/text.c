@@ -1,17 +1,28 @@
 /* Copyright (c) 2026 The vfmig authors
  * SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Text that grows.
+ * Text that grows, and names.
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "util/text.h"
 
 #define SIZE_MIN ((size_t)1024)
+
+bool text_is_name(const char *s, size_t max, const char *but)
+{
+    size_t len = strlen(s);
+
+    for (size_t i = 0; i < len; i++)
+        if (s[i] < ' ' || s[i] >= 0x7f || strchr(but, s[i]) != NULL)
+            return false;
+    return len > 0 && len <= max;
+}
 
 static bool enlarge(struct text *t, size_t more)
 {

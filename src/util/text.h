@@ -3,7 +3,11 @@
 #ifndef VFM_SRC_UTIL_TEXT_H
 #define VFM_SRC_UTIL_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Whether @s is 1 to @max characters of printable ASCII, and none of @but. */
+bool text_is_name(const char *s, size_t max, const char *but);
 
 /* Text that grows.  Begins as all zeros; the first failure stays, and what is
  * put afterwards is dropped; p is the owner's to free. */

@@ -217,7 +217,6 @@ static struct kernel_device *new_device(const char *name)
         free(k);
         return NULL;
     }
-    k->dev->info.backend = kernel_ops.name;
     return k;
 }
 
