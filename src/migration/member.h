@@ -51,12 +51,13 @@ struct member {
     struct pci_state config;
     struct pci_keeper keeper; /* of it, if it is not the device */
 
+    bool initial_announced; /* its initial data is complete */
+
     /* Source. */
     int64_t quiet_until; /* it said that there is nothing more for now */
     bool drained;        /* ... since it was last asked for sizes */
     bool had_an_end;     /* ... since the policy last could decide */
-    bool initial_announced;
-    uint64_t data_size; /* its last answers; POLICY_UNKNOWN */
+    uint64_t data_size;  /* its last answers; POLICY_UNKNOWN */
     uint64_t precopy_initial;
     uint64_t precopy_dirty;
     unsigned int question; /* which is next; source-look.c */

@@ -165,7 +165,6 @@ struct target {
     unsigned int num_arrived;
     struct ram_load *ram;
     bool ram_ended; /* its END section came */
-    bool said;      /* the message that the event asks for was put */
 
     uint64_t loaded_bytes;
     uint64_t told_bytes; /* of those, the source knows of */
@@ -232,6 +231,7 @@ struct vfm_migration {
 
     struct outbox outbox;
     struct inbox inbox;
+    bool said;              /* the message that is to be said was put */
     int64_t heard_at;       /* when the peer last got something done */
     int64_t told_at;        /* when we last sent something */
     int64_t lanes_taken_at; /* when a lane last took something */
@@ -362,6 +362,10 @@ void wish_wake(struct vfm_migration *m, int64_t at);
 
 /* talk.c: sends what is in the outbox.  0 when it is empty. */
 int talk_flush(struct vfm_migration *m, struct vfm_error *err);
+/* Puts a message into the outbox once that is empty, and sends it; m->said,
+ * false at first, remembers that it was put.  0 when it was sent. */
+int talk_say(struct vfm_migration *m, enum message_type type,
+             const void *payload, size_t len, struct vfm_error *err);
 /* Receives what is there.  0 if there is news, -EAGAIN if not, -ENODATA if the
  * peer sends no more. */
 int talk_fill(struct vfm_migration *m, struct vfm_error *err);

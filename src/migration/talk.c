@@ -44,6 +44,18 @@ int talk_flush(struct vfm_migration *m, struct vfm_error *err)
     return ret == 0 || ret == -EAGAIN ? ret : channel_failed(m, ret);
 }
 
+int talk_say(struct vfm_migration *m, enum message_type type,
+             const void *payload, size_t len, struct vfm_error *err)
+{
+    int ret = talk_flush(m, err);
+
+    if (ret < 0 || m->said)
+        return ret;
+    message_put(&m->outbox, type, payload, len);
+    m->said = true;
+    return talk_flush(m, err);
+}
+
 int talk_fill(struct vfm_migration *m, struct vfm_error *err)
 {
     enum vfm_cause cause = spend(m, VFM_CAUSE_LINK);

@@ -186,14 +186,12 @@ int target_loaded(struct vfm_migration *m, struct vfm_error *err)
 
     put_be64(check_ns, m->target.check_ns);
     if (peer_is(m, VFM_PEER_VFMIG))
-        ret = target_say(m, &m->target.said, MESSAGE_LOADED, check_ns,
-                         sizeof(check_ns), err);
+        ret = talk_say(m, MESSAGE_LOADED, check_ns, sizeof(check_ns), err);
     else if (m->target.return_path)
-        ret = target_say(m, &m->target.said, MESSAGE_SHUT, &shut_ok,
-                         sizeof(shut_ok), err);
+        ret = talk_say(m, MESSAGE_SHUT, &shut_ok, sizeof(shut_ok), err);
     if (ret < 0)
         return talk_wait(m, ret, err);
-    m->target.said = false;
+    m->said = false;
     /* Without a handover nobody says that they are. */
     m->target.ours = !peer_is(m, VFM_PEER_VFMIG);
     return 0;
@@ -297,8 +295,8 @@ static int say_running(struct vfm_migration *m)
     put_be64(times, (uint64_t)m->target.heard_at);
     put_be64(times + sizeof(uint64_t), (uint64_t)clock_now());
     if (peer_is(m, VFM_PEER_VFMIG))
-        ret = target_say(m, &m->target.said, MESSAGE_RUNNING, times,
-                         m->target.asked ? sizeof(times) : 0, &err);
+        ret = talk_say(m, MESSAGE_RUNNING, times,
+                       m->target.asked ? sizeof(times) : 0, &err);
     ret = talk_wait(m, ret, &err);
     if (ret < 0 && ret != -EAGAIN)
         tell_warning(m, "the source could not be told that the devices run: %s",

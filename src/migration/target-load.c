@@ -159,12 +159,11 @@ static int clear_devices(struct vfm_migration *m, struct vfm_error *err)
 
 static int say_ready(struct vfm_migration *m, struct vfm_error *err)
 {
-    int ret = m->target.tells_ready
-                  ? target_say(m, &m->target.said, MESSAGE_READY, NULL, 0, err)
-                  : 0;
+    int ret =
+        m->target.tells_ready ? talk_say(m, MESSAGE_READY, NULL, 0, err) : 0;
 
     if (ret == 0)
-        m->target.said = false;
+        m->said = false;
     return ret;
 }
 

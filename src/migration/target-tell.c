@@ -38,18 +38,6 @@ void target_tell_progress(struct vfm_migration *m)
     wish_wake(m, m->told_at + keep_alive_ns(m));
 }
 
-int target_say(struct vfm_migration *m, bool *put, enum message_type type,
-               const void *payload, size_t len, struct vfm_error *err)
-{
-    int ret = talk_flush(m, err);
-
-    if (ret < 0 || *put)
-        return ret;
-    message_put(&m->outbox, type, payload, len);
-    *put = true;
-    return talk_flush(m, err);
-}
-
 #define SPANS_IN_ONE (MESSAGE_MAX / SPAN_BYTES)
 
 /* As many of what comes next as a message holds. */

@@ -50,8 +50,7 @@ static int open_return_path(struct vfm_migration *m, struct vfm_error *err)
     /* Nothing will be announced that could be acknowledged later. */
     if (m->target.return_path && acknowledges_once(m, m->target.machine) &&
         !any_is_expecting(m))
-        return target_say(m, &m->target.said, MESSAGE_SWITCHOVER_ACK, NULL, 0,
-                          err);
+        return talk_say(m, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);
     return 0;
 }
 
@@ -61,7 +60,7 @@ static int answer_ping(struct vfm_migration *m, struct vfm_error *err)
 
     if (!m->target.return_path || ev->len != sizeof(uint32_t))
         return 0;
-    return target_say(m, &m->target.said, MESSAGE_PONG, ev->data, ev->len, err);
+    return talk_say(m, MESSAGE_PONG, ev->data, ev->len, err);
 }
 
 static int use_command(struct vfm_migration *m, struct vfm_error *err)
@@ -198,7 +197,7 @@ static int acknowledge(struct vfm_migration *m, struct vfm_error *err)
     t->loading->initial_announced = true;
     if (acknowledges_once(m, m->target.machine) && any_is_expecting(m))
         return 0;
-    return target_say(m, &t->said, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);
+    return talk_say(m, MESSAGE_SWITCHOVER_ACK, NULL, 0, err);
 }
 
 static int use_config(struct vfm_migration *m, struct vfm_error *err)
@@ -354,6 +353,6 @@ int target_use_event(struct vfm_migration *m, struct vfm_error *err)
     int ret = use(m, err);
 
     if (ret == 0)
-        m->target.said = false;
+        m->said = false;
     return ret;
 }

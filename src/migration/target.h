@@ -25,9 +25,5 @@ void target_tell_progress(struct vfm_migration *m);
 /* Tells the source what was done when, if it wants to know.  Returns 0 when all
  * was sent, -EAGAIN, or an error. */
 int target_tell_spans(struct vfm_migration *m);
-/* Puts a message into the outbox once that is empty, and sends it; *@put,
- * false at first, remembers that it was put.  0 when it was sent. */
-int target_say(struct vfm_migration *m, bool *put, enum message_type type,
-               const void *payload, size_t len, struct vfm_error *err);
 
 #endif

@@ -36,7 +36,7 @@ void unwind_start(struct vfm_migration *m)
 {
     bool may_tell = !is_source(m) && !m->target.ours;
 
-    m->target.said = false;
+    m->said = false;
     m->source.sending = NULL;
     m->source.sending_ram = false;
     lanes_close(m);
@@ -266,11 +266,10 @@ static int tell_peer(struct vfm_migration *m)
     if (is_too_late(m))
         return 0;
     if (peer_is(m, VFM_PEER_VFMIG) && m->stage > VFM_STAGE_HELLO)
-        ret = target_say(m, &m->target.said, type, m->failure.message,
-                         strlen(m->failure.message), NULL);
+        ret = talk_say(m, type, m->failure.message, strlen(m->failure.message),
+                       NULL);
     else if (peer_is(m, VFM_PEER_QEMU) && m->target.return_path)
-        ret = target_say(m, &m->target.said, MESSAGE_SHUT, shut_failed,
-                         sizeof(shut_failed), NULL);
+        ret = talk_say(m, MESSAGE_SHUT, shut_failed, sizeof(shut_failed), NULL);
     return ret == -EAGAIN ? ret : 0;
 }
 
