@@ -65,11 +65,9 @@ static bool is_absent(int ret)
 
 static int has_feature(struct device *d, uint32_t flags)
 {
-    struct feature_call c = { .flags = (flags & ~(GET | SET)) | PROBE };
-    int ret;
+    struct feature_call c = { .flags = flags | PROBE };
+    int ret = call(d, &c);
 
-    c.flags |= flags & (GET | SET);
-    ret = call(d, &c);
     return is_absent(ret) ? -ENOTTY : ret;
 }
 

@@ -17,11 +17,9 @@
 #define UAPI_DEVICE_DETACH_IOMMUFD _IO(';', 120)
 
 #define UAPI_IOMMU_DESTROY         _IO(';', 0x80)
-#define UAPI_IOAS_ALLOW_IOVAS      _IO(';', 0x82)
 #define UAPI_IOAS_IOVA_RANGES      _IO(';', 0x84)
 #define UAPI_IOAS_MAP              _IO(';', 0x85)
 #define UAPI_IOAS_UNMAP            _IO(';', 0x86)
-#define UAPI_IOMMU_OPTION          _IO(';', 0x87)
 #define UAPI_HWPT_ALLOC            _IO(';', 0x89)
 #define UAPI_GET_HW_INFO           _IO(';', 0x8a)
 

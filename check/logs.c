@@ -194,7 +194,6 @@ static int run_until_stop(struct run *r, struct rig *rig)
 
     if (rig_stream(r, rig) != 0)
         return CHECK_OVER;
-    rig_remember(rig);
     if (logging_start(r, RIG_PAGE) != 0)
         return CHECK_OVER;
     rig_remember(rig);

@@ -27,7 +27,6 @@ int join_open(struct vfm_channel *outer, const char *rest, uint32_t timeout_ms,
 int join_add_device(struct join *j, const char *id, struct vfm_error *err);
 /* Does what there is to do.  Sending waits for whoever takes it. */
 void join_run(struct join *j);
-#define JOIN_FDS_MAX 4
 int join_poll_fds(const struct join *j, struct pollfd *fds, int64_t *ready_at);
 /* What went wrong here, or NULL. */
 const struct vfm_error *join_failure(const struct join *j);

@@ -99,7 +99,6 @@ struct watch {
     size_t num_devices;
     struct watched_back back;
 
-    bool has_machine;
     bool switchover_started;
     bool missed; /* that it is missing was told */
     bool return_path;

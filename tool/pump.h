@@ -76,7 +76,6 @@ struct tap {
 
 struct pump_channel {
     struct tap tap;
-    uint8_t first[4];
     struct vfm_multifd_decoder *dec;
     struct vfm_multifd_event ev;
     bool has_event;

@@ -12,13 +12,10 @@
 #include "util/error.h"
 
 /* How often the devices are asked how much is left. */
-#define LOOK_INTERVAL_NS  (50 * NS_PER_MS)
-
-/* How long a device that had nothing more is left alone. */
-#define QUIET_INTERVAL_NS (10 * NS_PER_MS)
+#define LOOK_INTERVAL_NS (50 * NS_PER_MS)
 
 /* What one dispatch sends before the caller's loop has its turn. */
-#define PIECES_MAX        16
+#define PIECES_MAX       16
 
 static bool any_pre_copies(const struct vfm_migration *m)
 {

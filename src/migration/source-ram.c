@@ -13,13 +13,10 @@
 #include "util/clock.h"
 #include "util/error.h"
 
-#define RAM_SECTION_NAME  "ram"
-
-/* How long the trackers are left alone after they had nothing. */
-#define QUIET_INTERVAL_NS (10 * NS_PER_MS)
+#define RAM_SECTION_NAME "ram"
 
 /* Rounds that have to be hot before anything is done about it. */
-#define HOT_ROUNDS        2
+#define HOT_ROUNDS       2
 
 static int out_of_memory(struct vfm_error *err)
 {

@@ -10,6 +10,9 @@
 #include "migration/migration.h"
 #include "migration/stage.h"
 
+/* How long a device that had nothing more is left alone, and a tracker. */
+#define QUIET_INTERVAL_NS (10 * NS_PER_MS)
+
 /* source-listen.c: takes what the target has said.  0, or an error. */
 int source_listen(struct vfm_migration *m, struct vfm_error *err);
 /* Of that, what is in the inbox already. */

@@ -6,6 +6,7 @@
  */
 #include <stddef.h>
 
+#include "device/state.h"
 #include "migration/span.h"
 #include "migration/spent.h"
 #include "util/bytes.h"
@@ -26,8 +27,7 @@ static const char *const names[] = {
 enum { KIND, STAGE, CAUSE, DEVICE, FROM, TO, CHANNEL, ZERO };
 enum { BEGAN = 8, ENDED = 16, SIZE = 24, BLOCKED = 32 };
 
-#define NO_DEVICE  0xff
-#define NUM_STATES (VFM_STATE_PRE_COPY_P2P + 1)
+#define NO_DEVICE 0xff
 
 const char *vfm_span_kind_name(enum vfm_span_kind kind)
 {
