@@ -93,9 +93,9 @@ static void a_device_that_is_slow_is_no_peer_that_is_gone(void **state)
         struct fake_device *f = &get_side(source)->devices[0];
 
         pair_init(&p, &full);
-        p.source.options.peer_timeout_ms = 500;
-        p.target.options.peer_timeout_ms = 500;
-        f->silence_ns = 700 * NS_PER_MS;
+        p.source.options.peer_timeout_ms = 1000;
+        p.target.options.peer_timeout_ms = 1000;
+        f->silence_ns = 1300 * NS_PER_MS;
         f->piece = 400; /* so that it is slow within a section */
         f->wakes_up = f->slow_moves = f->slow_end = true;
         pair_succeeds(&p);
