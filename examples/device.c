@@ -18,6 +18,14 @@
 
 static char buf[1 << 20];
 
+static int file_failed(struct vfm_error *err)
+{
+    err->code = errno > 0 ? -errno : -EIO;
+    snprintf(err->message, sizeof(err->message), "the file: %s",
+             strerror(-err->code));
+    return err->code;
+}
+
 /* The device stops, tells its state and goes on. */
 static int save(struct vfm_device *dev, FILE *file, struct vfm_error *err)
 {
@@ -27,7 +35,8 @@ static int save(struct vfm_device *dev, FILE *file, struct vfm_error *err)
     if (ret < 0)
         return ret;
     while ((n = vfm_device_read(dev, buf, sizeof(buf), err)) > 0)
-        fwrite(buf, 1, (size_t)n, file);
+        if (fwrite(buf, 1, (size_t)n, file) != (size_t)n)
+            return file_failed(err);
     return n < 0 ? (int)n : vfm_device_set_state(dev, VFM_STATE_RUNNING, err);
 }
 
@@ -39,6 +48,8 @@ static int load(struct vfm_device *dev, FILE *file, struct vfm_error *err)
 
     while (ret == 0 && (n = fread(buf, 1, sizeof(buf), file)) > 0)
         ret = vfm_device_write(dev, buf, n, err);
+    if (ret == 0 && ferror(file))
+        ret = file_failed(err);
     if (ret == 0)
         ret = vfm_device_set_state(dev, VFM_STATE_STOP, err);
     return ret < 0 ? ret : vfm_device_set_state(dev, VFM_STATE_RUNNING, err);

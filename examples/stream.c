@@ -81,16 +81,21 @@ static int read_stream(FILE *f, struct vfm_error *err)
 int main(int argc, char **argv)
 {
     struct vfm_error err;
-    FILE *f = argc == 2 ? fopen(argv[1], "rb") : NULL;
+    FILE *f;
     int ret;
 
-    if (f == NULL) {
-        fprintf(stderr, "usage: stream FILE\n");
+    if (argc != 2) {
+        fprintf(stderr, "usage: example-stream FILE\n");
         return 2;
+    }
+    f = fopen(argv[1], "rb");
+    if (f == NULL) {
+        perror(argv[1]);
+        return 1;
     }
     ret = read_stream(f, &err);
     if (ret < 0)
-        fprintf(stderr, "stream: %s: %s\n", argv[1], err.message);
+        fprintf(stderr, "example-stream: %s: %s\n", argv[1], err.message);
     fclose(f);
     return ret < 0;
 }

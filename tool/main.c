@@ -98,7 +98,7 @@ static int run_help(int argc, char **argv)
 static int run(int argc, char **argv)
 {
     if (argc < 2) {
-        say_error("vfmig: no command given: see 'vfmig --help'");
+        say_error("no command given: see 'vfmig --help'");
         return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)

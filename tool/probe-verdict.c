@@ -36,7 +36,8 @@ static void judge_state(struct probe *probe)
     case VFM_STATE_ERROR:
         refuse(probe, "it is out of order (ERROR)",
                probe->info.has_reset
-                   ? "reset it, which loses its state: vfmig state --reset"
+                   ? "reset it, which loses its state: vfmig state -d DEVICE "
+                     "--reset"
                    : "it has no reset: restart what provides it");
         break;
     case VFM_STATE_STOP_COPY:
@@ -44,11 +45,11 @@ static void judge_state(struct probe *probe)
     case VFM_STATE_PRE_COPY_P2P:
         refuse(probe, "it is being saved already, or somebody gave up on that",
                "if nobody uses it and it has not moved elsewhere, end that: "
-               "vfmig state RUNNING (or STOP, if its VM is paused)");
+               "vfmig state -d DEVICE RUNNING (or STOP, if its VM is paused)");
         break;
     case VFM_STATE_RESUMING:
         refuse(probe, "it is being loaded, or somebody gave up on that",
-               "if nobody uses it, end that: vfmig state --reset");
+               "if nobody uses it, end that: vfmig state -d DEVICE --reset");
         break;
     case VFM_STATE_STOP:
         note(probe,

@@ -19,7 +19,7 @@
 #define MIB (UINT64_C(1) << 20)
 
 static const char help[] =
-    "usage: vmm --device vfio-user:PATH [--device ...] [OPTION]...\n"
+    "usage: vmm --device PATH [--device ...] [OPTION]...\n"
     "\n"
     "A small virtual machine with one to four devices, to be moved to another\n"
     "vmm.  Its guest keeps all devices busy with DMA, checks every byte and\n"

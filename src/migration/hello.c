@@ -571,7 +571,12 @@ int hello_check_answer(struct vfm_migration *m, const char *json, size_t len,
 
     if (ret < 0)
         return ret;
-    if (!get_true(answer, "accept"))
+    if (!json_has(answer, "accept"))
+        ret = error_set(err, -EPROTO,
+                        "%s: what answers there is no receiver of vfmig's; if "
+                        "nobody is to answer, the peer is none",
+                        vfm_channel_name(m->channel));
+    else if (!get_true(answer, "accept"))
         ret =
             error_set(err, -EREMOTEIO, "%s: the target refuses: %.160s",
                       vfm_channel_name(m->channel), get_text(answer, "reason"));

@@ -175,12 +175,13 @@ int address_find(const char *root, const char *text, struct kernel_address *a,
     ret = locate(text, a);
     if (ret == -EINVAL)
         return error_set(err, ret,
-                         "%.80s: names no device: a PCI address, an mdev's "
-                         "UUID or " CDEV_FOLDER "vfioN",
+                         "%.80s: names no device: a PCI address with its "
+                         "domain, an mdev's UUID or " CDEV_FOLDER "vfioN",
                          text);
     if (ret == 0)
         return error_set(err, -ENODEV,
-                         "%.80s: there is no such device on the PCI bus or "
+                         "%.80s: there is no such device on the PCI bus, whose "
+                         "addresses begin with a domain, 0000: as a rule, or "
                          "among the mediated ones",
                          text);
     if (ret > 0)
