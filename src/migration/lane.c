@@ -77,6 +77,7 @@ void lanes_close(struct vfm_migration *m)
         if (l->lanes[i] != NULL)
             lane_free(l->lanes[i]);
     memset(l->lanes, 0, sizeof(l->lanes));
+    m->wishes.lanes_send = m->wishes.lanes_recv = 0; /* there is nobody */
     for (unsigned int i = 0; i < l->num_strangers; i++) {
         vfm_channel_close(l->strangers[i].channel);
         vfm_multifd_decoder_free(l->strangers[i].decoder);

@@ -641,6 +641,27 @@ static void a_slow_channel_only_makes_it_slower(void **state)
     }
 }
 
+/* It hangs, and all that waits for it is full. */
+static void a_target_that_hangs_is_noticed_with_every_number(void **state)
+{
+    for (unsigned int n = 1; n <= 4; n++) {
+        reset(state);
+        source_channels = n;
+        begin(&one);
+        p.source.options.peer_timeout_ms = 300;
+        pair_begin(&p);
+        while (!p.source.over &&
+               vfm_migration_get_stage(p.source.m) != VFM_STAGE_COMPLETE)
+            pair_step(&p);
+        assert_false(p.source.over);
+        side_run(&p.source);
+        assert_int_equal(p.source.ret, -ETIMEDOUT);
+        pair_end(&p);
+        pair_check(&p);
+        end();
+    }
+}
+
 static void cancelling_in_any_stage_leaves_one_owner(void **state)
 {
     (void)state;
@@ -683,6 +704,8 @@ int main(void)
             a_lost_channel_leaves_the_devices_where_they_were, reset),
         cmocka_unit_test_setup(a_channel_lost_in_pre_copy_is_missed, reset),
         cmocka_unit_test_setup(a_slow_channel_only_makes_it_slower, reset),
+        cmocka_unit_test_setup(a_target_that_hangs_is_noticed_with_every_number,
+                               reset),
         cmocka_unit_test_setup(cancelling_in_any_stage_leaves_one_owner, reset),
     };
 
