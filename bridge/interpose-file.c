@@ -311,9 +311,12 @@ void *mmap(void *address, size_t len, int prot, int flags, int fd, off_t offset)
 
     if (f == NULL)
         return REAL(mmap)(address, len, prot, flags, fd, offset);
-    error = f->ops->map != NULL
-                ? f->ops->map(f, (uint64_t)offset, len, &real_fd, &real_offset)
-                : -ENODEV;
+    if (f->ops->map == NULL)
+        error = -ENODEV;
+    else if ((flags & MAP_TYPE) == MAP_PRIVATE)
+        error = -EINVAL;
+    else
+        error = f->ops->map(f, (uint64_t)offset, len, &real_fd, &real_offset);
     if (error == 0)
         ret =
             REAL(mmap)(address, len, prot, flags, real_fd, (off_t)real_offset);

@@ -4,10 +4,12 @@
  * Interrupts: eventfds are handed on to the server, which signals them itself.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "bridge/device.h"
 #include "bridge/memory.h"
+#include "bridge/real.h"
 
 #define DATAS (UAPI_IRQ_DATA_NONE | UAPI_IRQ_DATA_BOOL | UAPI_IRQ_DATA_EVENTFD)
 
@@ -41,6 +43,14 @@ static int send_set(struct device *d, const struct vfu_irq_set *set,
     return link_call(&d->link, &x);
 }
 
+static int check_fds(const int32_t *fds, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (fds[i] >= 0 && REAL(fcntl)(fds[i], F_GETFD) < 0)
+            return -errno;
+    return 0;
+}
+
 /* The next of @count entries that go into one message: descriptors, at most
  * as many as the server takes, or none, which unties them. */
 static uint32_t next_run(const struct device *d, const int32_t *fds,
@@ -64,7 +74,7 @@ static uint32_t next_run(const struct device *d, const int32_t *fds,
 static int set_eventfds(struct device *d, const struct vfu_irq_set *set,
                         const int32_t *fds)
 {
-    int ret = 0;
+    int ret = check_fds(fds, set->count);
 
     for (uint32_t i = 0, n; i < set->count && ret == 0; i += n) {
         struct vfu_irq_set part = *set;

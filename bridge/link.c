@@ -254,17 +254,21 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* The payload as far as it fits; some pad it beyond. */
+/* The payload as far as it fits; some pad it beyond.  That the program's memory
+ * is not there is an answer as good as the server's. */
 static int receive_payload(struct link *l, struct exchange *x, size_t len,
-                           int64_t deadline)
+                           int *error, int64_t deadline)
 {
     size_t first = smaller(len, x->reply_room);
     size_t second = smaller(len - first, x->data_room);
     int ret = wire_receive(l->fd, x->reply, first, x->reply_fds, deadline);
 
     if (ret == 0)
-        ret = wire_receive(l->fd, x->data, second, x->reply_fds, deadline);
-    if (ret == 0)
+        ret =
+            wire_receive_there(l->fd, x->data, second, x->reply_fds, deadline);
+    if (ret == -EFAULT)
+        *error = ret;
+    if (ret == 0 || ret == -EFAULT)
         ret = wire_skip(l->fd, len - first - second, deadline);
     x->reply_len = first + second;
     return ret;
@@ -290,7 +294,7 @@ static int receive_reply(struct link *l, struct exchange *x, int *error,
         return wire_skip(l->fd, head.size - sizeof(head), deadline);
     }
     *error = 0;
-    return receive_payload(l, x, head.size - sizeof(head), deadline);
+    return receive_payload(l, x, head.size - sizeof(head), error, deadline);
 }
 
 int link_call(struct link *l, struct exchange *x)

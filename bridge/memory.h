@@ -15,6 +15,9 @@
 int memory_read(uint64_t address, void *buf, size_t len);
 int memory_write(uint64_t address, const void *buf, size_t len);
 
+/* Whether all of it can be read: 0 or -EFAULT. */
+int memory_check(const void *from, size_t len);
+
 /* Copies an argument of at least @min bytes, whose first four say how many
  * there are, and at most @max of it. */
 int argument_get(const void *arg, void *to, size_t min, size_t max);

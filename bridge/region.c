@@ -206,7 +206,9 @@ ssize_t device_write(struct device *d, const void *buf, size_t len, int64_t pos)
     if (n <= 0)
         return n;
     x.body_len = (size_t)n;
-    ret = link_call(&d->link, &x);
+    ret = memory_check(buf, x.body_len);
+    if (ret == 0)
+        ret = link_call(&d->link, &x);
     return ret < 0 ? ret : n;
 }
 

@@ -141,8 +141,9 @@ static int write_piece(const struct session *s, const void *buf, size_t len)
         .body = buf,
         .body_len = len,
     };
+    int ret = memory_check(buf, len);
 
-    return call(s, &x);
+    return ret < 0 ? ret : call(s, &x);
 }
 
 static ssize_t write_session(struct file *f, const void *buf, size_t len,

@@ -154,6 +154,8 @@ static int insert(struct space *s, size_t at, const struct mapping *m)
 
 static void take_out(struct space *s, size_t at, size_t count)
 {
+    if (count == 0)
+        return;
     pthread_mutex_lock(&s->list_lock);
     memmove(s->mappings + at, s->mappings + at + count,
             (s->count - at - count) * sizeof(*s->mappings));
@@ -323,8 +325,8 @@ static int look_up(struct space *s, uint64_t iova, uint32_t access,
 
     pthread_mutex_lock(&s->list_lock);
     at = find(s, iova);
-    m = &s->mappings[at];
-    if (at < s->count && m->iova <= iova) {
+    m = at < s->count ? &s->mappings[at] : NULL;
+    if (m != NULL && m->iova <= iova) {
         ret = (m->access & access) != 0 ? 0 : -EACCES;
         *address = m->address + (iova - m->iova);
         *len = m->size - (iova - m->iova);

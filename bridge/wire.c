@@ -114,14 +114,14 @@ static void take_fds(struct msghdr *m, struct wire_fds *fds)
     }
 }
 
-int wire_receive(int fd, void *buf, size_t len, struct wire_fds *fds,
-                 int64_t deadline)
+/* Advances *@done, up to @len. */
+static int receive(int fd, char *buf, size_t len, size_t *done,
+                   struct wire_fds *fds, int64_t deadline)
 {
-    size_t done = 0;
     int ret;
 
-    while (done < len) {
-        struct iovec part = { (char *)buf + done, len - done };
+    while (*done < len) {
+        struct iovec part = { buf + *done, len - *done };
         union control control;
         struct msghdr m = { .msg_iov = &part,
                             .msg_iovlen = 1,
@@ -139,10 +139,31 @@ int wire_receive(int fd, void *buf, size_t len, struct wire_fds *fds,
             return -ECONNRESET;
         } else if (n > 0) {
             take_fds(&m, fds);
-            done += (size_t)n;
+            *done += (size_t)n;
         }
     }
     return 0;
+}
+
+int wire_receive(int fd, void *buf, size_t len, struct wire_fds *fds,
+                 int64_t deadline)
+{
+    size_t done = 0;
+
+    return receive(fd, buf, len, &done, fds, deadline);
+}
+
+/* What could not be copied is still there. */
+int wire_receive_there(int fd, void *buf, size_t len, struct wire_fds *fds,
+                       int64_t deadline)
+{
+    size_t done = 0;
+    int ret = receive(fd, buf, len, &done, fds, deadline);
+    int skipped = 0;
+
+    if (ret == -EFAULT)
+        skipped = wire_skip(fd, len - done, deadline);
+    return skipped < 0 ? skipped : ret;
 }
 
 int wire_skip(int fd, size_t len, int64_t deadline)

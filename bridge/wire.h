@@ -28,6 +28,11 @@ int wire_send(int fd, struct iovec *parts, size_t num_parts,
 int wire_receive(int fd, void *buf, size_t len, struct wire_fds *fds,
                  int64_t deadline);
 
+/* As wire_receive(), into the program's memory: where that is not there the
+ * bytes are dropped, and -EFAULT is returned when all have come. */
+int wire_receive_there(int fd, void *buf, size_t len, struct wire_fds *fds,
+                       int64_t deadline);
+
 /* Receives and forgets @len bytes. */
 int wire_skip(int fd, size_t len, int64_t deadline);
 

@@ -143,6 +143,36 @@ void try_interrupts(struct client *c)
 
 /* --------------------------------------------------------------- errors */
 
+/* The program's own mistakes are errors, and the device lives on. */
+static void try_bad_pointers(const struct client *c)
+{
+    char *nowhere =
+        mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int32_t closed = dup(c->device);
+    struct vfio_region_info info;
+    off_t at = (off_t)client_region(c, VFIO_PCI_BAR0_REGION_INDEX, &info) +
+               EDEV_REG_SCRATCH;
+
+    close(closed);
+    expect(pread(c->device, nowhere, 8, at) < 0 && errno == EFAULT,
+           "a read to nowhere is refused");
+    expect(pwrite(c->device, nowhere, 8, at) < 0 && errno == EFAULT,
+           "a write from nowhere is refused");
+    expect(mprotect(nowhere, 4096, PROT_READ | PROT_WRITE) == 0 &&
+               pread(c->device, nowhere + 4092, 8, at) < 0 && errno == EFAULT &&
+               pwrite(c->device, nowhere + 4092, 8, at) < 0 && errno == EFAULT,
+           "so is one that is half there");
+    expect(set_vectors(c, 0, 1, &closed) < 0 && errno == EBADF,
+           "a descriptor that is closed is refused");
+    expect(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, c->device, at) ==
+                   MAP_FAILED &&
+               errno == EINVAL,
+           "nobody has a copy of a region");
+    set64(c, EDEV_REG_SCRATCH, 43);
+    expect(reg64(c, EDEV_REG_SCRATCH) == 43, "it answers as before");
+    munmap(nowhere, 8192);
+}
+
 void try_errors(struct client *c)
 {
     struct vfio_device_info info = { .argsz = 4 };
@@ -171,6 +201,7 @@ void try_errors(struct client *c)
            "a read beyond all regions is refused");
     expect(read(c->device, &byte, 1) < 0 && errno == EINVAL,
            "a read of no place is refused");
+    try_bad_pointers(c);
     if (!c->by_cdev)
         expect(ioctl(c->group, VFIO_GROUP_GET_DEVICE_FD, "0000:00:00.0") < 0 &&
                    errno == ENODEV,

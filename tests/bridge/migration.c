@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,6 +129,27 @@ static void try_unwritable(const struct client *c)
     expect(client_go(c, VFIO_DEVICE_STATE_RUNNING) == -1, "the device goes on");
 }
 
+static void try_bad_pointers(const struct client *c)
+{
+    void *nowhere =
+        mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t byte;
+    int fd = client_go(c, VFIO_DEVICE_STATE_STOP_COPY);
+
+    expect(read(fd, nowhere, 4096) < 0 && errno == EFAULT,
+           "the state is read to nowhere");
+    expect(read(fd, &byte, 1) == 1, "it is still told");
+    close(fd);
+    fd = client_go(c, VFIO_DEVICE_STATE_RESUMING);
+    expect(write(fd, nowhere, 4096) < 0 && errno == EFAULT,
+           "it is written from nowhere");
+    close(fd);
+    expect(ioctl(c->device, VFIO_DEVICE_RESET) == 0 &&
+               client_state(c) == VFIO_DEVICE_STATE_RUNNING,
+           "the device is there");
+    munmap(nowhere, 4096);
+}
+
 void try_migration(struct client *c)
 {
     uint8_t *data = malloc(STATE_MAX);
@@ -152,6 +174,7 @@ void try_migration(struct client *c)
     load(c, data, len);
     expect(reg64(c, EDEV_REG_SCRATCH) == MARK, "it is what it was");
     try_unwritable(c);
+    try_bad_pointers(c);
     free(data);
 }
 
