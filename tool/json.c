@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "util/text.h"
 
 enum kind { OBJECT, ARRAY, STRING, NUMBER, THOUSANDTHS, BOOL, NOTHING };
 
@@ -151,21 +152,26 @@ void json_add_bool(struct json_tree *into, const char *name, bool value)
 /* Instead of an indent: all on one line. */
 #define ONE_LINE (-1)
 
+/* A path need not be UTF-8, and JSON has to be. */
 static void print_text(const char *text, FILE *out)
 {
     static const char from[] = "\"\\\b\f\n\r\t";
     static const char to[] = "\"\\bfnrt";
 
     putc('"', out);
-    for (const char *c = text; *c != '\0'; c++) {
+    for (const char *c = text; *c != '\0';) {
         const char *found = strchr(from, *c);
+        size_t len = text_utf8(c);
 
-        if (found != NULL)
+        if (len == 0)
+            fputs("\\ufffd", out);
+        else if (found != NULL)
             fprintf(out, "\\%c", to[found - from]);
         else if ((unsigned char)*c < ' ')
             fprintf(out, "\\u%04x", (unsigned int)*c);
         else
-            putc(*c, out);
+            fwrite(c, 1, len, out);
+        c += len > 0 ? len : 1;
     }
     putc('"', out);
 }

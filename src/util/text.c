@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,27 @@
 #include "util/text.h"
 
 #define SIZE_MIN ((size_t)1024)
+
+/* RFC 3629: the shortest form, no surrogates, up to U+10FFFF. */
+size_t text_utf8(const char *s)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    size_t len = c[0] < 0x80 ? 1 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+    uint32_t code = len == 1 ? c[0] : c[0] & (0x7fU >> len);
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+
+    if (c[0] >= 0x80 && (c[0] < 0xc2 || c[0] > 0xf4))
+        return 0;
+    for (size_t i = 1; i < len; i++) {
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (c[i] & 0x3fU);
+    }
+    return code < least[len] || code > 0x10ffff ||
+                   (code >= 0xd800 && code < 0xe000)
+               ? 0
+               : len;
+}
 
 bool text_is_name(const char *s, size_t max, const char *but)
 {

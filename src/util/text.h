@@ -9,6 +9,9 @@
 /* Whether @s is 1 to @max characters of printable ASCII, and none of @but. */
 bool text_is_name(const char *s, size_t max, const char *but);
 
+/* How many bytes the character at @s has in UTF-8; 0: it is none. */
+size_t text_utf8(const char *s);
+
 /* Text that grows.  Begins as all zeros; the first failure stays, and what is
  * put afterwards is dropped; p is the owner's to free. */
 struct text {

@@ -93,6 +93,18 @@ def test_a_saved_stream_takes_another_state_and_loads(tmp_path):
     assert vfmig("compare", tmp_path / "out", tmp_path / "b.state").code == 0
 
 
+def test_a_state_that_is_damaged_is_refused(tmp_path):
+    with Device(tmp_path, "a", "--size", "300K") as device:
+        vfmig("save", "-q", "-d", device.word, tmp_path / "good").ok()
+    data = bytearray((tmp_path / "good").read_bytes())
+    data[200_000] ^= 1
+    (tmp_path / "bad").write_bytes(data)
+    run = splice(tmp_path / "good", tmp_path / "bad", tmp_path / "out",
+                 "0000:00:01.0")
+    assert "damaged" in run.exits(1).error()
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_of_several_devices_is_replaced(tmp_path):
     names = ["0000:00:01.0", "0000:00:02.0", "0000:00:03.0"]
     with Device(tmp_path, "a", "--seed", 1) as a, \

@@ -32,6 +32,12 @@ def test_json_tells_where_it_was_and_where_it_is(tmp_path):
                         "state": "STOP", "error": None}
 
 
+def test_json_is_utf8_whatever_the_path_is(tmp_path):
+    with Device(tmp_path, "n\udcff\u00e4") as device:
+        told = vfmig("state", "-d", device.word, "--json").ok().json()
+    assert told["device"] == device.word.replace("\udcff", "\ufffd")
+
+
 def test_an_impossible_step_is_refused_and_the_device_stays(tmp_path):
     with Device(tmp_path) as device:
         device.set_state("STOP_COPY")

@@ -266,6 +266,36 @@ static void what_is_written_can_be_read(void **state)
     free(t.p);
 }
 
+static void utf8_is_told_from_other_bytes(void **state)
+{
+    static const struct {
+        const char *s;
+        size_t len;
+    } rows[] = {
+        { "a", 1 },
+        { "\x7f", 1 },
+        { "\xc3\xa4", 2 },
+        { "\xe2\x82\xac", 3 },
+        { "\xf0\x9f\x98\x80", 4 },
+        { "\xf4\x8f\xbf\xbf", 4 },
+        { "\x80", 0 }, /* a continuation of nothing */
+        { "\xc3", 0 }, /* cut off */
+        { "\xe2\x82", 0 },
+        { "\xc3\x28", 0 },
+        { "\xc0\x80", 0 }, /* longer than it need be */
+        { "\xe0\x80\xaf", 0 },
+        { "\xf0\x80\x80\xaf", 0 },
+        { "\xed\xa0\x80", 0 },     /* a surrogate */
+        { "\xf4\x90\x80\x80", 0 }, /* beyond the last */
+        { "\xff", 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (text_utf8(rows[i].s) != rows[i].len)
+            fail_msg("row %zu: %zu bytes", i, text_utf8(rows[i].s));
+}
+
 static void what_cannot_be_formatted_is_an_error_that_stays(void **state)
 {
     static const wchar_t nothing[] = { 0xdc00, 0 };
@@ -295,6 +325,7 @@ int main(void)
         cmocka_unit_test(strings_are_utf8),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(utf8_is_told_from_other_bytes),
         cmocka_unit_test(what_cannot_be_formatted_is_an_error_that_stays),
     };
 
