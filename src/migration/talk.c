@@ -159,7 +159,10 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
     int64_t silent;
     int64_t until;
 
-    if (ret != -EAGAIN || peer_is(m, VFM_PEER_NONE))
+    if (ret != -EAGAIN)
+        return ret;
+    /* Who does not answer still has to take what is sent. */
+    if (peer_is(m, VFM_PEER_NONE) && !m->wishes.send)
         return ret;
     if (!for_peer)
         m->heard_at = clock_now(); /* it is us who keep it waiting */

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The vfmig authors
 # SPDX-License-Identifier: BSD-3-Clause
 """vfmig save and load: a device's state to a file and back."""
+import os
 import subprocess
 
 import pytest
@@ -57,6 +58,20 @@ def test_a_device_that_lies_about_its_size_is_saved_all_the_same(tmp_path,
         saved = save(a, tmp_path / "state", "--pre-copy-timeout", "2s",
                      "--force-switchover")
         assert digest(saved) == digest(load(b, tmp_path / "state"))
+
+
+def test_a_pipe_that_nobody_reads_is_given_up(tmp_path):
+    ours, theirs = os.pipe()
+    with Device(tmp_path, "a", "--size", "1M", "--features",
+                "stop-copy") as device:
+        run = Run("save", "-d", device.word, "--peer-timeout", "300ms", "-",
+                  stdout=theirs)
+        os.close(theirs)
+        with run:
+            run.finish().exits(1)
+        os.close(ours)
+        assert device.state() == "RUNNING"
+    assert "got nothing done for 300 ms in stage complete" in run.error()
 
 
 def test_how_a_device_is_talked_to_can_be_chosen(tmp_path):

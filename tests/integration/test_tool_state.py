@@ -34,8 +34,10 @@ def test_json_tells_where_it_was_and_where_it_is(tmp_path):
 
 def test_json_is_utf8_whatever_the_path_is(tmp_path):
     with Device(tmp_path, "n\udcff\u00e4") as device:
-        told = vfmig("state", "-d", device.word, "--json").ok().json()
-    assert told["device"] == device.word.replace("\udcff", "\ufffd")
+        run = vfmig("state", "-d", device.word, "--json").ok()
+    # As an escape; a byte that is no character would have been read as it, too.
+    assert "n\\ufffd\u00e4" in run.stdout
+    assert run.json()["device"] == device.word.replace("\udcff", "\ufffd")
 
 
 def test_an_impossible_step_is_refused_and_the_device_stays(tmp_path):
