@@ -150,7 +150,7 @@ static void an_answer_that_is_no_hello_is_refused(void **state)
           "to-target: the target refuses: it is late" },
         { "{\"accept\": \"yes\"}", -EREMOTEIO, "the target refuses" },
         { "{\"accept\": 1}", -EREMOTEIO, "the target refuses" },
-        { "{}", -EREMOTEIO, "the target refuses" },
+        { "{}", -EPROTO, "no receiver of vfmig's" },
         { "", -EPROTO, "no JSON object" },
         { "true", -EPROTO, "no JSON object" },
         { "{\"accept\": tru", -EPROTO, "no JSON object" },
