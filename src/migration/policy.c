@@ -179,7 +179,8 @@ static const char *why_not(const struct policy_input *in)
         return "the target has not loaded the initial data";
     if (in->has_ram && policy_ram_ns(in) > in->limit_ns)
         return "memory is written faster than it can be sent";
-    return "the device changes its state faster than it can be sent";
+    return "what is left of the devices does not get little enough to be sent in "
+           "time";
 }
 
 struct policy_decision policy_decide(const struct policy_input *in)
