@@ -51,7 +51,7 @@ int memory_check(const void *from, size_t len)
 {
     uintptr_t at = (uintptr_t)from;
     uintptr_t end = at + len;
-    uint8_t bytes[PAGES_MAX];
+    uint8_t bytes[PAGES_MAX] = { 0 };
 
     while (at < end) {
         struct iovec theirs[PAGES_MAX];
