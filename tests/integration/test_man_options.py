@@ -72,9 +72,6 @@ def page(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_has_the_options_of_its_commands(name):
     having = {c: options_of(VFMIG, c) for c in PAGES[name]}
-    if name != "vfmig.1":  # -h and --help are in that
-        having = {c: options - {"-h", "--help"}
-                  for c, options in having.items()}
     assert differences(entries_of(page(name)), having) == []
 
 

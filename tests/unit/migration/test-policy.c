@@ -263,6 +263,9 @@ static void why_it_is_given_up_is_told(void **state)
                                .elapsed_ns = 10 * SEC };
 
     (void)state;
+    assert_non_null(strstr(policy_decide(&in).why, "little enough"));
+    in.has_ram = true;
+    in.ram.sync_ns = SEC;
     assert_non_null(strstr(policy_decide(&in).why, "faster than"));
     in.initial_pending = true;
     assert_non_null(strstr(policy_decide(&in).why, "initial data"));
