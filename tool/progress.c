@@ -118,10 +118,11 @@ static void draw(struct progress *bar, const char *line)
 void progress_show_connecting(struct progress *bar, const char *where)
 {
     char line[PROGRESS_LINE_MAX];
-    int columns = terminal_columns();
+    int columns;
 
     if (!bar->is_enabled)
         return;
+    columns = terminal_columns();
     snprintf(line, sizeof(line), "connecting to %s", where);
     say_make_harmless(line);
     if (columns < PROGRESS_LINE_MAX)
