@@ -29,73 +29,76 @@ struct option {
     const char *argument; /* null: takes none */
     const char *help;
     int (*parse)(struct options *o, const struct option *option,
-                 const char *text);
+                 const char *text, struct vfm_error *err);
     size_t field;
 };
 
-static int parse_text(struct options *o, const struct option *option,
-                      const char *text)
+/* @text is not what the table says that it is. */
+static int refuse(const struct option *option, const char *text,
+                  struct vfm_error *err)
 {
+    return error_set(err, -EINVAL, "--%s %s: not %s: %s", option->name, text,
+                     option->argument, option->help);
+}
+
+static int parse_text(struct options *o, const struct option *option,
+                      const char *text, struct vfm_error *err)
+{
+    (void)err;
     memcpy((char *)o + option->field, &text, sizeof(text));
     return 0;
 }
 
-static int parse_size(struct options *o, const struct option *option,
-                      const char *text)
-{
-    uint64_t size;
-    int ret = options_parse_size(text, &size);
-
-    memcpy((char *)o + option->field, &size, sizeof(size));
-    return ret;
-}
-
 static int parse_flag(struct options *o, const struct option *option,
-                      const char *text)
+                      const char *text, struct vfm_error *err)
 {
     (void)text;
+    (void)err;
     *((bool *)((char *)o + option->field)) = true;
     return 0;
 }
 
-static int parse_small(const char *text, uint64_t max, uint64_t *value)
+static int parse_size(struct options *o, const struct option *option,
+                      const char *text, struct vfm_error *err)
 {
-    int ret = options_parse_size(text, value);
+    uint64_t size;
 
-    return ret == 0 && *value > max ? -EINVAL : ret;
+    if (options_parse_size(text, &size) < 0)
+        return refuse(option, text, err);
+    memcpy((char *)o + option->field, &size, sizeof(size));
+    return 0;
 }
 
 static int parse_fd(struct options *o, const struct option *option,
-                    const char *text)
+                    const char *text, struct vfm_error *err)
 {
     uint64_t fd;
-    int ret = parse_small(text, INT32_MAX, &fd);
 
-    (void)option;
+    if (options_parse_size(text, &fd) < 0 || fd > INT32_MAX)
+        return refuse(option, text, err);
     o->fd = (int)fd;
-    return ret;
+    return 0;
 }
 
 static int parse_vectors(struct options *o, const struct option *option,
-                         const char *text)
+                         const char *text, struct vfm_error *err)
 {
     uint64_t n;
-    int ret = parse_small(text, IRQ_VECTORS_MAX, &n);
 
-    (void)option;
+    if (options_parse_size(text, &n) < 0 || n == 0 || n > IRQ_VECTORS_MAX)
+        return refuse(option, text, err);
     o->vectors = (uint32_t)n;
-    return n == 0 ? -EINVAL : ret;
+    return 0;
 }
 
 static int parse_pci_id(struct options *o, const struct option *option,
-                        const char *text)
+                        const char *text, struct vfm_error *err)
 {
     unsigned vendor, device;
     char rest;
 
-    (void)option;
     if (sscanf(text, "%4x:%4x%c", &vendor, &device, &rest) != 2)
-        return -EINVAL;
+        return refuse(option, text, err);
     o->pci_vendor = (uint16_t)vendor;
     o->pci_device = (uint16_t)device;
     return 0;
@@ -125,24 +128,25 @@ static uint32_t find_feature(const char *name, size_t length)
 }
 
 static int parse_features(struct options *o, const struct option *option,
-                          const char *text)
+                          const char *text, struct vfm_error *err)
 {
-    (void)option;
+    const char *name = text;
+
     o->features = 0;
-    while (*text != '\0') {
-        size_t n = strcspn(text, ",");
-        uint32_t feature = find_feature(text, n);
+    while (*name != '\0') {
+        size_t n = strcspn(name, ",");
+        uint32_t feature = find_feature(name, n);
 
         if (feature == 0)
-            return -EINVAL;
+            return refuse(option, text, err);
         o->features |= feature;
-        text += n + (text[n] == ',');
+        name += n + (name[n] == ',');
     }
     return 0;
 }
 
 static int parse_personality(struct options *o, const struct option *option,
-                             const char *text)
+                             const char *text, struct vfm_error *err)
 {
     static const char *const names[] = {
         [PERSONALITY_SPEC] = "spec",
@@ -151,52 +155,48 @@ static int parse_personality(struct options *o, const struct option *option,
         [PERSONALITY_QEMU_LIMITS] = "qemu-limits",
     };
 
-    (void)option;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(text, names[i]) == 0) {
             o->personality = (enum personality)i;
             return 0;
         }
-    return -EINVAL;
+    return refuse(option, text, err);
 }
 
 static int parse_size_report(struct options *o, const struct option *option,
-                             const char *text)
+                             const char *text, struct vfm_error *err)
 {
-    (void)option;
     if (strcmp(text, "exact") == 0)
         o->size_report = SIZE_EXACT;
     else if (strcmp(text, "zero") == 0)
         o->size_report = SIZE_ZERO;
     else if (strcmp(text, "huge") == 0)
         o->size_report = SIZE_HUGE;
-    else
+    else if (options_parse_size(text, &o->size_report_value) == 0)
         o->size_report = SIZE_FIXED;
-    return o->size_report == SIZE_FIXED
-               ? options_parse_size(text, &o->size_report_value)
-               : 0;
+    else
+        return refuse(option, text, err);
+    return 0;
 }
 
 static int parse_dirty_size(struct options *o, const struct option *option,
-                            const char *text)
+                            const char *text, struct vfm_error *err)
 {
-    (void)option;
     o->dirty_size_given = true;
-    return options_parse_size(text, &o->dirty_size);
+    return parse_size(o, option, text, err);
 }
 
 static int parse_fault(struct options *o, const struct option *option,
-                       const char *text)
+                       const char *text, struct vfm_error *err)
 {
-    return fault_add(&o->faults, option->name, text, NULL);
+    return fault_add(&o->faults, option->name, text, err);
 }
 
-/* Says more of what is wrong than that something is. */
 static int parse_mutant(struct options *o, const struct option *option,
-                        const char *text)
+                        const char *text, struct vfm_error *err)
 {
     (void)option;
-    return mutant_parse(text, &o->mutant, NULL);
+    return mutant_parse(text, &o->mutant, err);
 }
 
 #define FIELD(name) offsetof(struct options, name)
@@ -209,7 +209,7 @@ static const struct option table[] = {
       FIELD(size) },
     { "seed", "N", "what the memory holds (1)", parse_size, FIELD(seed) },
     { "dirty-size", "SIZE", "memory that is rewritten (a 16th, at most 64M)",
-      parse_dirty_size, 0 },
+      parse_dirty_size, FIELD(dirty_size) },
     { "dirty-rate", "SIZE", "bytes rewritten per second (0)", parse_size,
       FIELD(dirty_rate) },
     { "initial-size", "SIZE", "memory in the initial part (1M)", parse_size,
@@ -340,14 +340,7 @@ static int parse_one(struct options *o, int *i, int argc,
                              option->argument);
         value = argv[++*i];
     }
-    if (option->parse == parse_fault)
-        return fault_add(&o->faults, option->name, value, err);
-    if (option->parse == parse_mutant)
-        return mutant_parse(value, &o->mutant, err);
-    if (option->parse(o, option, value) < 0)
-        return error_set(err, -EINVAL, "--%s %s: not %s", option->name, value,
-                         option->argument);
-    return 0;
+    return option->parse(o, option, value, err);
 }
 
 static int check_sizes(struct options *o, struct vfm_error *err)
