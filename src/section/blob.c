@@ -82,17 +82,6 @@ static int get_memory(struct blob *blob, size_t size, struct vfm_error *err)
     return 0;
 }
 
-/* The callback need not describe what it says by a number; one of these would
- * mean that it is to be called again. */
-static int explain(const struct blob *blob, int ret, const char *what,
-                   const struct vfm_error *why, struct vfm_error *err)
-{
-    if (ret == -EAGAIN)
-        ret = -EBUSY;
-    return error_set(err, ret, "%s: cannot be %s: %s", blob->is.name, what,
-                     why->code != 0 ? why->message : strerror(-ret));
-}
-
 int blob_save(struct blob *blob, struct vfm_error *err)
 {
     struct vfm_error why = { 0 };
@@ -103,7 +92,8 @@ int blob_save(struct blob *blob, struct vfm_error *err)
         return ret;
     n = blob->is.save(blob->is.opaque, blob->bytes, blob->is.max_bytes, &why);
     if (n < 0)
-        return explain(blob, (int)n, "saved", &why, err);
+        return error_of_callback(err, (int)n, blob->is.name, "cannot be saved",
+                                 &why);
     if ((size_t)n > blob->is.max_bytes)
         return error_set(err, -E2BIG, "%s: says that it has %zd bytes, not %u",
                          blob->is.name, n, blob->is.max_bytes);
@@ -166,5 +156,8 @@ int blob_load(struct blob *blob, struct vfm_error *err)
     int ret = blob->is.load(blob->is.opaque, blob->version, blob->bytes,
                             blob->len, &why);
 
-    return ret < 0 ? explain(blob, ret, "loaded", &why, err) : 0;
+    if (ret < 0)
+        return error_of_callback(err, ret, blob->is.name, "cannot be loaded",
+                                 &why);
+    return 0;
 }

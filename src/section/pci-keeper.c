@@ -32,17 +32,6 @@ int pci_keeper_set(struct pci_keeper *keeper,
     return 0;
 }
 
-/* The callback need not describe what it says by a number; one of these would
- * mean that it is to be called again. */
-static int explain(const char *who, int ret, const char *what,
-                   const struct vfm_error *why, struct vfm_error *err)
-{
-    if (ret == -EAGAIN)
-        ret = -EBUSY;
-    return error_set(err, ret, "%s: its configuration cannot be %s: %s", who,
-                     what, why->code != 0 ? why->message : strerror(-ret));
-}
-
 static int check(const struct vfm_pci_state *state, const char *who,
                  struct vfm_error *err)
 {
@@ -74,7 +63,8 @@ static int ask(const struct pci_keeper *keeper, struct pci_config *config,
     int ret = keeper->is.save(keeper->is.opaque, &state, &why);
 
     if (ret < 0)
-        return explain(who, ret, "saved", &why, err);
+        return error_of_callback(err, ret, who,
+                                 "its configuration cannot be saved", &why);
     ret = check(&state, who, err);
     if (ret < 0)
         return ret;
@@ -128,7 +118,10 @@ static int give(const struct pci_keeper *keeper,
 
     memcpy(state.intx, config->intx, sizeof(state.intx));
     ret = keeper->is.load(keeper->is.opaque, &state, &why);
-    return ret < 0 ? explain(who, ret, "loaded", &why, err) : 0;
+    if (ret < 0)
+        return error_of_callback(err, ret, who,
+                                 "its configuration cannot be loaded", &why);
+    return 0;
 }
 
 int pci_keeper_load(struct pci_keeper *keeper, struct pci_state *ps,

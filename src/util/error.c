@@ -4,6 +4,7 @@
  * Describing a failure.
  */
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,15 @@ int error_set(struct vfm_error *err, int code, const char *fmt, ...)
     err->code = code;
     memcpy(err->message, text, sizeof(text));
     return code;
+}
+
+int error_of_callback(struct vfm_error *err, int ret, const char *who,
+                      const char *what, const struct vfm_error *why)
+{
+    if (ret == -EAGAIN)
+        ret = -EBUSY;
+    return error_set(err, ret, "%s: %s: %s", who, what,
+                     why->code != 0 ? why->message : strerror(-ret));
 }
 
 void error_add(struct vfm_error *err, const char *fmt, ...)
