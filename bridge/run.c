@@ -150,6 +150,19 @@ static int find_library(const char *given, char path[PATH_MAX])
                                                                     : -errno;
 }
 
+/* Whether @path is one of @list, which has colons in between. */
+static bool is_among(const char *list, const char *path)
+{
+    const size_t len = strlen(path);
+
+    for (; *list != '\0'; list += strcspn(list, ":")) {
+        list += *list == ':';
+        if (strcspn(list, ":") == len && memcmp(list, path, len) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The sockets, absolute, with colons in between. */
 static int join_sockets(const struct options *o, char *text, size_t room)
 {
@@ -164,6 +177,9 @@ static int join_sockets(const struct options *o, char *text, size_t room)
             return fail(EXIT_FAILED,
                         "%s: a path of at most 107 characters, none of them "
                         "a colon",
+                        path);
+        if (is_among(text, path))
+            return fail(EXIT_USAGE, "%s: given twice; a server has one device",
                         path);
         n += (size_t)snprintf(text + n, room - n, "%s%s", i > 0 ? ":" : "",
                               path);
@@ -338,10 +354,11 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     ret = find_library(o.library, library);
+    if (ret < 0 && o.library == NULL)
+        return fail(EXIT_FAILED, "libvfmig-uapi.so is neither beside vfmig-run "
+                                 "nor in " VFMIG_LIBDIR ": --library FILE");
     if (ret < 0)
-        return fail(EXIT_FAILED, "%s: %s",
-                    o.library != NULL ? o.library : "libvfmig-uapi.so",
-                    strerror(-ret));
+        return fail(EXIT_FAILED, "%s: %s", o.library, strerror(-ret));
     status = join_sockets(&o, sockets, sizeof(sockets));
     return status >= 0 ? status : run_somewhere(&o, library, sockets);
 }

@@ -142,6 +142,12 @@ def test_a_server_that_is_not_there_is_named(tmp_path):
     assert f"{tmp_path}/nobody: No such file" in run.stderr
 
 
+def test_a_device_that_is_given_twice_is_named(device):
+    run = over_bridge([device.path, device.path], "true")
+    assert run.code == 2
+    assert f"{device.path}: given twice" in run.stderr
+
+
 def test_a_device_that_is_not_on_a_bus_is_named(tmp_path):
     with Device(tmp_path, "device", "--accept-any") as it:
         run = over_bridge([it.path], "true")
