@@ -213,6 +213,7 @@ static int open_channel(struct run *run, struct vfm_error *err)
     int ret;
 
     options.connect_timeout_ms = opts->connect_timeout_ms;
+    options.finish_timeout_ms = pump_timeout_ms(opts);
     options.max_bandwidth = opts->max_bandwidth;
     options.cancel_fd = run->cancel_fd;
     if (is_piped(run->move) || stdout_is_taken(run->move))

@@ -155,6 +155,27 @@ def test_nobody_need_answer(pair, tmp_path):
     check(sent, received, a, b)
 
 
+NEVER_ENDS = "exec tail -f /dev/null"
+
+
+def test_a_command_that_takes_all_and_does_not_end_has_a_deadline(pair):
+    a, _ = pair
+    run = vfmig("send", "-d", a.word, "--peer", "none", "--peer-timeout",
+                "300ms", f"exec:cat >/dev/null; {NEVER_ENDS}").exits(1)
+    assert "did not end within 300 ms" in run.error()
+    assert a.state() == "RUNNING"
+
+
+def test_a_command_that_gave_all_and_does_not_end_has_a_deadline(pair,
+                                                                 tmp_path):
+    a, b = pair
+    vfmig("save", "-d", a.word, tmp_path / "state").ok()
+    run = vfmig("receive", "-d", b.word, "--peer", "none", "--peer-timeout",
+                "300ms", f"exec:cat {tmp_path}/state; {NEVER_ENDS}").ok()
+    assert "did not end within 300 ms" in run.stderr
+    assert b.state() == "RUNNING"
+
+
 def test_a_peer_must_be_able_to_answer(pair):
     a, _ = pair
     reading, writing = os.pipe()
