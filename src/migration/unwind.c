@@ -256,6 +256,15 @@ static bool source_has_words(const struct vfm_migration *m)
            m->stage > VFM_STAGE_COMPLETE && !m->source.given;
 }
 
+/* Whether the source is a QEMU that asked for no answers.  It asks before its
+ * devices' first bytes, if ever. */
+static bool is_unheard(const struct vfm_migration *m)
+{
+    return !is_source(m) && peer_is(m, VFM_PEER_QEMU) &&
+           !m->target.return_path && vfm_channel_is_duplex(m->channel) &&
+           m->stage >= VFM_STAGE_PRE_COPY;
+}
+
 static int tell_peer(struct vfm_migration *m)
 {
     enum message_type type =
@@ -270,6 +279,9 @@ static int tell_peer(struct vfm_migration *m)
                        NULL);
     else if (peer_is(m, VFM_PEER_QEMU) && m->target.return_path)
         ret = talk_say(m, MESSAGE_SHUT, shut_failed, sizeof(shut_failed), NULL);
+    else if (is_unheard(m))
+        error_add(&m->failure, "a QEMU without return-path does not hear of "
+                               "it, and may take its VM for moved");
     return ret == -EAGAIN ? ret : 0;
 }
 

@@ -139,7 +139,18 @@ static void a_target_that_cannot_load_gives_the_devices_back(void **state)
         end();
         assert_int_equal(p.target.outcome, VFM_OUTCOME_FAILED);
         assert_int_equal(p.source.outcome, VFM_OUTCOME_FAILED);
+        assert_null(strstr(p.target.err.message, "does not hear"));
     }
+}
+
+static void who_is_not_heard_says_so(void **state)
+{
+    (void)state;
+    begin("the target is cancelled", 0);
+    p.target.cancel_in = VFM_STAGE_PRE_COPY;
+    end();
+    assert_int_equal(p.target.outcome, VFM_OUTCOME_FAILED);
+    assert_non_null(strstr(p.target.err.message, "does not hear of it"));
 }
 
 /* Nothing but its word is success. */
@@ -176,6 +187,7 @@ int main(void)
             a_source_that_is_cancelled_before_any_dispatch_is_the_only_owner),
         cmocka_unit_test(a_link_that_dies_leaves_no_two_owners),
         cmocka_unit_test(a_source_whose_peer_fails_after_the_end_hands_over),
+        cmocka_unit_test(who_is_not_heard_says_so),
         WITH_RETURN_PATH(
             a_cancelled_source_keeps_its_devices_until_the_stream_ends),
         WITH_RETURN_PATH(
