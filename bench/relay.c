@@ -25,7 +25,6 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <vfmig/vfio_user.h>
 

@@ -4,11 +4,8 @@
  * DMA: none while the device is stopped, none at all from the moment on when
  * the request for it has been answered, and all of it when it runs again.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <vfmig/device.h>
 
 #include "check/rig.h"
 #include "check/groups.h"

@@ -11,8 +11,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <vfmig/device.h>
-
 #include "check/rig.h"
 #include "check/groups.h"
 #include "check/steps.h"

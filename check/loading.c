@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 
-#include <vfmig/device.h>
-
 #include "check/habits.h"
 #include "check/loading.h"
 #include "check/steps.h"

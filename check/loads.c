@@ -7,9 +7,6 @@
  * What is compared are the bytes of a second save.  What a driver of the
  * device finds in it is registers.c's, and what is refused is refusals.c's.
  */
-#include <errno.h>
-
-#include <vfmig/device.h>
 
 #include "check/groups.h"
 #include "check/loading.h"

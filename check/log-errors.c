@@ -4,9 +4,6 @@
  * Logs that cannot be, and reports of what is no log: all have to be refused,
  * and must harm no log that is.
  */
-#include <errno.h>
-
-#include <vfmig/device.h>
 
 #include "check/groups.h"
 #include "check/habits.h"

@@ -7,10 +7,7 @@
  * A page that is missing is memory that the guest loses.  A page too many is
  * sent once more than it had to be.  What is refused is log-errors.c's.
  */
-#include <errno.h>
 #include <string.h>
-
-#include <vfmig/device.h>
 
 #include "check/groups.h"
 #include "check/habits.h"

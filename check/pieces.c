@@ -8,7 +8,6 @@
  * it.  Devices whose state differs every time are only asked whether they take
  * it.
  */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "check/groups.h"

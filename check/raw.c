@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "check/raw.h"
-#include "util/clock.h"
 #include "util/error.h"
 
 /* The transport has failed, or the kind has no such operation. */

@@ -7,11 +7,8 @@
  * Nobody but the device knows what is in a state.  So it is cut and damaged
  * everywhere, not only where it would hurt.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <vfmig/device.h>
 
 #include "check/groups.h"
 #include "check/loading.h"

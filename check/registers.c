@@ -6,8 +6,6 @@
  */
 #include <errno.h>
 
-#include <vfmig/device.h>
-
 #include "check/rig.h"
 #include "check/driver.h"
 #include "check/groups.h"

@@ -11,8 +11,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include <vfmig/device.h>
-
 #include "check/groups.h"
 #include "check/loading.h"
 #include "check/process.h"

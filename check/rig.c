@@ -13,8 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <vfmig/device.h>
-
 #include "check/rig.h"
 #include "check/steps.h"
 #include "util/clock.h"

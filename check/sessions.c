@@ -6,7 +6,6 @@
  *
  * How it is cut is pieces.c's; what PRE_COPY adds is precopy.c's.
  */
-#include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 

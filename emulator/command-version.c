@@ -4,7 +4,6 @@
  * VERSION: what the client proposes, and what becomes of it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>

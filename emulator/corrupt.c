@@ -3,7 +3,6 @@
 /*
  * Replies that are wrong in one chosen way: --corrupt WHERE:PART.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -8,7 +8,6 @@
  * for the client's answer to a message.  Where to go on is always
  * registers.dma_done_bytes or, in a ring, registers.dma_sequence.
  */
-#include <errno.h>
 #include <string.h>
 
 #include "emulator/device.h"

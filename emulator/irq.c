@@ -7,7 +7,6 @@
  * that firing can neither block nor kill the device.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>

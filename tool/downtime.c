@@ -8,7 +8,6 @@
 
 #include "downtime.h"
 #include "json.h"
-#include "quantity.h"
 #include "say.h"
 
 /* The stages in which the devices stand still. */

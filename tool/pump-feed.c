@@ -10,7 +10,6 @@
 
 #include "pump.h"
 #include "stream/vmdescription.h"
-#include "util/bytes.h"
 #include "util/error.h"
 
 #define FEED_BYTES       ((size_t)512 << 10)

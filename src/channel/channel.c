@@ -8,7 +8,6 @@
  * opening is open.c's, waiting poll.c's.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
 /*
  * The IOMMU's dirty bits, of one page table of iommufd.
  */
-#include <errno.h>
 #include <stdlib.h>
 
 #include "dirty/kernel.h"

@@ -13,7 +13,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "dirty/bitmap.h"
 #include "dirty/kernel.h"
 #include "dirty/kvm.h"
 #include "dirty/tracker.h"

@@ -8,8 +8,6 @@
 #include <string.h>
 
 #include "migration/migration.h"
-#include "util/clock.h"
-#include "util/error.h"
 
 static void tell(struct vfm_migration *m, struct vfm_event *event)
 {

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "migration/migration.h"
-#include "util/clock.h"
 #include "util/options.h"
 
 _Static_assert(VFM_STAGE_DONE <= VFM_STAGES_MAX,

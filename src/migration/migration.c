@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "migration/source.h"
-#include "util/clock.h"
 #include "util/error.h"
 #include "util/options.h"
 #include "util/pages.h"

@@ -3,7 +3,6 @@
 /*
  * One piece of outgoing bytes, gathered from where they are.
  */
-#include <errno.h>
 
 #include "migration/outbox.h"
 

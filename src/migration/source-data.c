@@ -5,7 +5,6 @@
  * what the backend received is what the channel sends.  What was sent, of
  * memory too (source-ram.c), is counted here.
  */
-#include <errno.h>
 
 #include "migration/source.h"
 #include "util/clock.h"

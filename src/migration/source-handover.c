@@ -9,7 +9,6 @@
 
 #include "migration/source.h"
 #include "util/clock.h"
-#include "util/error.h"
 
 /* Nobody will answer: the stream is all there is, and it is complete when the
  * channel says that it is kept. */

@@ -9,7 +9,6 @@
 #include "migration/hello.h"
 #include "migration/source.h"
 #include "util/clock.h"
-#include "util/error.h"
 
 enum { SAY, SENDING, LISTENING, CONNECTING };
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 
 #include "migration/source.h"
-#include "util/clock.h"
 
 static const enum device_op questions[] = {
     DEVICE_DATA_SIZE,

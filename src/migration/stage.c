@@ -13,7 +13,6 @@
 
 #include "migration/migration.h"
 #include "migration/stage.h"
-#include "util/clock.h"
 #include "util/error.h"
 
 static const struct {

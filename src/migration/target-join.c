@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "migration/lane.h"
-#include "migration/target.h"
+#include "migration/migration.h"
 #include "stream/format.h"
 #include "util/error.h"
 

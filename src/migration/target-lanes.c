@@ -8,7 +8,7 @@
 #include <inttypes.h>
 
 #include "migration/lane.h"
-#include "migration/target.h"
+#include "migration/migration.h"
 #include "stream/expect.h"
 #include "util/clock.h"
 #include "util/error.h"

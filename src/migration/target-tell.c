@@ -3,7 +3,6 @@
 /*
  * Target: what it says to the source beside the answers of the stages.
  */
-#include <errno.h>
 
 #include "migration/target.h"
 #include "util/bytes.h"

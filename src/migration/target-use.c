@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "migration/target.h"
-#include "util/bytes.h"
 #include "util/clock.h"
 #include "util/error.h"
 

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "dirty/device-log.h"
-#include "dirty/sink.h"
 #include "dirty/tracker.h"
 #include "migration/migration.h"
 #include "util/clock.h"

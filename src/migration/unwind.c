@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "migration/source.h"
-#include "migration/target.h"
 #include "util/clock.h"
 #include "util/error.h"
 

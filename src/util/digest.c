@@ -24,7 +24,6 @@
 #define XXH3_128bits_update_dispatch XXH3_128bits_update
 #endif
 
-#include "util/bytes.h"
 #include "util/digest.h"
 
 /* The library's state is opaque and asks for an alignment of its own. */

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "backend/vfio-user/client.h"
-#include "util/error.h"
 
 /* "cannot" what; of accesses, the one of this number. */
 static void describe(const struct device_call *call, unsigned int access,

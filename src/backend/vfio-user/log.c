@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "backend/vfio-user/client.h"
-#include "util/error.h"
 
 #define PAGE_SIZE     UINT64_C(4096)
 

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "backend/vfio-user/client.h"
-#include "util/clock.h"
 #include "util/error.h"
 #include "util/options.h"
 

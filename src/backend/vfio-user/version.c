@@ -4,7 +4,6 @@
  * The first exchange: which version is spoken and what each side can take.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
