@@ -53,6 +53,8 @@ int memory_check(const void *from, size_t len)
     uintptr_t end = at + len;
     uint8_t bytes[PAGES_MAX] = { 0 };
 
+    if (end < at)
+        return -EFAULT;
     while (at < end) {
         struct iovec theirs[PAGES_MAX];
         struct iovec mine = { bytes, 0 };

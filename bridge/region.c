@@ -122,8 +122,10 @@ int region_learn(struct device *d, uint32_t index)
         wire_close_fds(&fds);
         ret = ask_region(d, index, REGION_REPLY_ROOM, &reply, &fds);
     }
-    if (ret < 0)
+    if (ret < 0) {
+        wire_close_fds(&fds);
         return ret;
+    }
     r->size = reply.info.size;
     r->flags = reply.info.flags;
     learn_areas(r, &reply, &fds);

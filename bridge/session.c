@@ -23,6 +23,7 @@ struct session {
     struct device *device;
     bool is_load;
     atomic_bool has_ended;
+    atomic_bool has_hole; /* the server gave what the program had no room for */
 };
 
 enum kind { KIND_NONE, KIND_SAVE, KIND_LOAD };
@@ -116,10 +117,14 @@ static ssize_t read_session(struct file *f, void *buf, size_t len, int64_t pos)
         return -EBADF;
     if (s->has_ended)
         return -ENODEV;
+    if (s->has_hole)
+        return -EIO;
     state = d->state;
     if (len > d->link.max_xfer)
         len = d->link.max_xfer;
     ret = read_piece(s, buf, len, &got);
+    if (ret == -EFAULT)
+        s->has_hole = true;
     if (ret < 0)
         return ret;
     if (got == 0 && len > 0 && state != UAPI_STATE_STOP_COPY)
