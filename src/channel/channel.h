@@ -73,6 +73,12 @@ struct vfm_channel {
     int64_t held_ns[HOLD_KINDS];
 };
 
+/* Whether the last send was refused for the limit of its own. */
+static inline bool channel_is_limited(const struct vfm_channel *ch)
+{
+    return ch->hold == HOLD_LIMIT;
+}
+
 struct vfm_listener {
     const struct transport *transport;
     char *uri; /* what addr points into */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "channel/channel.h"
 #include "migration/hello.h"
 #include "migration/migration.h"
 #include "util/clock.h"
@@ -152,6 +153,18 @@ static const char *hint(const struct vfm_migration *m)
                : "";
 }
 
+/* While it is us who keep the peer waiting its time does not run. */
+static void spare_peer(struct vfm_migration *m, bool for_peer)
+{
+    bool is_limited = m->wishes.send && channel_is_limited(m->channel);
+
+    if (is_limited)
+        m->taken_at = clock_now();
+    /* A vfmig says now and then that it is there. */
+    if (!for_peer || (is_limited && !peer_is(m, VFM_PEER_VFMIG)))
+        m->heard_at = clock_now();
+}
+
 int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 {
     bool for_peer = m->wishes.send || m->wishes.recv ||
@@ -161,11 +174,10 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
 
     if (ret != -EAGAIN)
         return ret;
+    spare_peer(m, for_peer);
     /* Who does not answer still has to take what is sent. */
     if (peer_is(m, VFM_PEER_NONE) && !m->wishes.send)
         return ret;
-    if (!for_peer)
-        m->heard_at = clock_now(); /* it is us who keep it waiting */
     silent = silent_until(m);
     until = clock_min(silent, clock_min(stuck_until(m), answered_until(m)));
     if (clock_now() < until) {

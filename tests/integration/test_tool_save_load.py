@@ -74,6 +74,12 @@ def test_a_pipe_that_nobody_reads_is_given_up(tmp_path):
     assert "got nothing done for 300 ms in stage complete" in run.error()
 
 
+def test_a_limit_of_ours_is_no_silence_of_the_peers(tmp_path):
+    with Device(tmp_path, "a", "--size", "4K") as device:
+        vfmig("save", "-d", device.word, "--peer-timeout", "40ms",
+              "--max-bandwidth", "32K", tmp_path / "state").ok()
+
+
 def test_how_a_device_is_talked_to_can_be_chosen(tmp_path):
     slow = ",read-size=4096,read-depth=1,write-size=4K,write-depth=1"
     fast = ",read-size=1M,read-depth=16,write-size=1M,write-depth=16"
