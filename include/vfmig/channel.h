@@ -33,13 +33,15 @@
  * Ownership  Strings and options passed in are copied.  A descriptor named by
  *            fd:N or given to vfm_channel_from_fd() belongs to the channel
  *            from the moment the call succeeds, to the listener if it is a
- *            listening socket, and is non-blocking from then on; if it fails,
- *            it is still the caller's.  A channel is freed by
- * vfm_channel_close(), a listener by vfm_listener_close(); neither needs the
- * other to live. Threads    One thread at a time per handle.  Handles share
- * nothing. Signals    No call raises SIGPIPE or SIGXFSZ in the caller. Commands
- * are waited for by descriptor; a SIGCHLD handler that reaps them first, or
- * SIGCHLD ignored, makes their exit status unknown, which is a failure.
+ *            listening socket, and is non-blocking as long as it does; if it
+ *            fails, it is still the caller's.  A channel is freed by
+ *            vfm_channel_close(), a listener by vfm_listener_close(); neither
+ *            needs the other to live.
+ * Threads    One thread at a time per handle.  Handles share nothing.
+ * Signals    No call raises SIGPIPE or SIGXFSZ in the caller.  Commands are
+ *            waited for by descriptor; a SIGCHLD handler that reaps them first,
+ *            or SIGCHLD ignored, makes their exit status unknown, which is a
+ *            failure.
  */
 
 #include <poll.h>

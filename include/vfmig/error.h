@@ -16,6 +16,11 @@
  * vfm_device_recover(), which reads it and adds to it.  The words of a peer, a
  * server or a device may be in a message: control characters are replaced by
  * spaces, and which bytes there are beside is theirs.
+ *
+ * A callback of the caller's gets one that is empty.  If it fails and sets the
+ * code to what it returns, its message becomes part of the library's; it may
+ * leave both alone.  -EAGAIN of a callback counts as -EBUSY, but for those of
+ * which it is said that they are called again.
  */
 struct vfm_error {
     int code;           /* negative errno value, the same that was returned */

@@ -31,8 +31,9 @@
  *            and, if @err is not NULL, say in a sentence what failed.  The
  *            first failure ends the migration; the sentence says what became
  *            of each device.
- * Ownership  The channel, the devices and the callbacks' argument stay the
- *            caller's and must outlive the migration.
+ * Ownership  The channel, the devices, the memory, the trackers, the listener
+ *            and the callbacks' argument stay the caller's and must outlive
+ *            the migration.  Names and structures are copied.
  * Threads    The library has none.  One thread at a time per migration;
  *            vfm_migration_cancel() may be called from any thread and from a
  *            signal handler.  Callbacks come from within
@@ -128,11 +129,20 @@ struct vfm_event {
 struct vfm_migration_callbacks {
     size_t size;
 
-    /* Stops or starts the VM whose devices these are.  Called before the
-     * devices are stopped and after they run; a source's start_vm() also when
-     * a failed migration has brought them back.  Not called for a VM that
-     * was paused.  Returns 0, or a negative errno, described in @err; a
-     * failure to stop is a failure of the migration.  Either may be NULL. */
+    /* Stops or starts the VM whose devices these are; not called for one that
+     * was paused.  Either may be NULL.  Returns 0, or a negative errno,
+     * described in @err.
+     *
+     * stop_vm() is a source's, before its devices are stopped.  If it fails,
+     * the migration fails.
+     *
+     * start_vm() comes when the devices run: at the target, at a source with
+     * keep_running, and at a source whose migration failed.  That source has
+     * VFM_OUTCOME_LOST if a device had to be reset, and is not started if one
+     * could not be brought back at all.  If start_vm() fails there, the VM
+     * stays stopped, and the outcome is what it was.  If it fails at the
+     * target, the devices are reset there, and a source that is a vfmig runs
+     * them again. */
     int (*stop_vm)(void *opaque, struct vfm_error *err);
     int (*start_vm)(void *opaque, struct vfm_error *err);
 
@@ -248,7 +258,8 @@ struct vfm_migration_options {
 
     /* How many devices take a transition at once, at most, for those that share
      * what has to be spared.  The downtime grows by what the others wait for.
-     * Default 0: all. */
+     * Default 0: all, but those of the kernel, which take theirs one after the
+     * other: <vfmig/vfio.h>. */
     uint32_t parallel;
 };
 
@@ -279,7 +290,8 @@ void vfm_migration_close(struct vfm_migration *m);
  * Adds @dev; its state is the stream's section "<id>/vfio".  Before the first
  * dispatch only.  A source takes devices that are running (or in
  * RUNNING_P2P), or all stopped; a target's are put to RESUMING whatever
- * they do, and what they hold is lost.
+ * they do, and what they hold is lost.  Of several all must have RUNNING_P2P,
+ * or the first dispatch is -EBUSY.
  *
  * Returns 0.
  *   -EOPNOTSUPP   the device cannot be migrated
@@ -336,9 +348,10 @@ int vfm_migration_set_ram(struct vfm_migration *m, struct vfm_ram *ram,
  * and all memory that it was started for counts as written.
  *
  * Returns 0.
+ *   -EINVAL       this is a target
  *   -ENOENT       @dev is no device of this migration
  *   -EBUSY        the migration has begun
- *   -E2BIG        too many
+ *   -E2BIG        more than 64
  */
 int vfm_migration_add_tracker(struct vfm_migration *m,
                               struct vfm_dirty_tracker *tracker,
@@ -384,9 +397,10 @@ int vfm_migration_get_blocker(const struct vfm_migration *m, unsigned int n,
  * watched.  It stays the migration's, and the same. */
 int vfm_migration_fd(const struct vfm_migration *m);
 
-/* Does what can be done without waiting, and not for long.  Returns 1 while
- * the migration goes on, 0 when it ended well, or the error that ended it;
- * the same again if called again. */
+/* Does what can be done without waiting, and not for long, but for a kernel
+ * device's change of state, which takes what its driver takes.  Returns 1 while
+ * the migration goes on, 0 when it ended well, or the error that ended it; the
+ * same again if called again. */
 int vfm_migration_dispatch(struct vfm_migration *m, struct vfm_error *err);
 
 /* Dispatches until it is over.  Returns 0 or the error. */

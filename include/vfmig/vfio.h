@@ -9,8 +9,9 @@
  * Rules: <linux/vfio.h>, <linux/iommufd.h>.  The conventions are those of
  * <vfmig/device.h>, but for one: the kernel answers a system call when it is
  * done, so that a change of state is waited for within the call that asks for
- * it, and -ETIMEDOUT comes only from a session's data.  Neither that nor
- * -EPROTO makes a device count as lost: the next call asks the kernel again.
+ * it, one device after the other, and -ETIMEDOUT comes only from a session's
+ * data, when there was none for 30 seconds.  Neither that nor -EPROTO makes a
+ * device count as lost: the next call asks the kernel again.
  */
 
 #include <stdbool.h>

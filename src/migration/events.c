@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "migration/migration.h"
+#include "util/error.h"
 
 static void tell(struct vfm_migration *m, struct vfm_event *event)
 {
@@ -55,33 +56,35 @@ void vm_slow(struct vfm_migration *m, unsigned int percent)
 
 int vm_stop(struct vfm_migration *m, struct vfm_error *err)
 {
+    struct vfm_error why = { 0 };
     int ret = 0;
 
     spend(m, VFM_CAUSE_VM);
     m->stopped_at = spent_stopped(&m->spent);
     if (!m->paused && m->callbacks.stop_vm != NULL)
-        ret = m->callbacks.stop_vm(m->options.opaque, err);
+        ret = m->callbacks.stop_vm(m->options.opaque, &why);
     spend(m, VFM_CAUSE_SELF);
-    if (m->paused)
-        return 0;
-    if (ret == 0)
-        m->vm_stopped = true;
-    return ret;
+    if (ret < 0)
+        return error_of_callback(err, ret, "VM", "cannot be stopped", &why);
+    m->vm_stopped = !m->paused;
+    return 0;
 }
 
 int vm_start(struct vfm_migration *m, struct vfm_error *err)
 {
+    struct vfm_error why = { 0 };
     int ret = 0;
 
     if (m->paused)
         return 0;
     spend(m, VFM_CAUSE_VM);
     if (m->callbacks.start_vm != NULL)
-        ret = m->callbacks.start_vm(m->options.opaque, err);
+        ret = m->callbacks.start_vm(m->options.opaque, &why);
     spend(m, VFM_CAUSE_SELF);
-    if (ret == 0)
-        m->vm_stopped = false;
-    return ret;
+    if (ret < 0)
+        return error_of_callback(err, ret, "VM", "cannot be started", &why);
+    m->vm_stopped = false;
+    return 0;
 }
 
 void note_downtime(struct vfm_migration *m)

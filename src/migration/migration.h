@@ -151,6 +151,7 @@ struct target {
     bool source_running; /* the source's VM ran */
     bool source_stopped; /* its devices have stopped */
     bool stream_over;
+    bool stream_cut;   /* the source ended it before its end */
     bool return_path;  /* a QEMU listens to messages */
     char machine[256]; /* what the stream says it is of */
 

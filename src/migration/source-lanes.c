@@ -9,6 +9,7 @@
  * not take at once is copied, so that the device can go on.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "migration/lane.h"
@@ -22,12 +23,15 @@ static int connect_lane(struct vfm_migration *m, struct vfm_error *err)
 {
     unsigned int number = m->lanes.joined;
     struct vfm_channel *ch = NULL;
+    struct vfm_error why = { 0 };
+    char name[32];
     struct lane *lane;
-    int ret = m->callbacks.connect_channel(m->options.opaque, &ch, err);
+    int ret = m->callbacks.connect_channel(m->options.opaque, &ch, &why);
 
-    if (ret < 0)
-        return error_set(err, ret, "channel %u: %s", number,
-                         err->code == ret ? err->message : strerror(-ret));
+    if (ret < 0) {
+        snprintf(name, sizeof(name), "channel %u", number);
+        return error_of_callback(err, ret, name, "cannot be connected", &why);
+    }
     if (!vfm_channel_is_duplex(ch)) {
         vfm_channel_close(ch);
         return error_set(err, -EINVAL, "channel %u: goes one way", number);

@@ -285,6 +285,7 @@ static int fill(struct vfm_migration *m, struct vfm_error *err)
     ret = vfm_decoder_finish(m->target.decoder, err);
     if (ret < 0) {
         m->failed_at_peer = true;
+        m->target.stream_cut = true;
         return name_stream(m, ret, err);
     }
     m->target.stream_over = true;

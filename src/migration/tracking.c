@@ -24,6 +24,9 @@ int tracking_add(struct vfm_migration *m, struct vfm_dirty_tracker *tracker,
     struct tracking *t = &m->source.tracking;
     const struct member *member = NULL;
 
+    if (!is_source(m))
+        return error_set(err, -EINVAL, "%s: it is the source that asks",
+                         vfm_dirty_tracker_name(tracker));
     for (unsigned int i = 0; dev != NULL && i < m->num_members; i++)
         if (m->members[i]->dev == dev)
             member = m->members[i];

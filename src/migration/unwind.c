@@ -186,7 +186,7 @@ static void restart_vm(struct vfm_migration *m)
     if (any_is_gone(m))
         error_add(&m->failure, "the VM stays stopped");
     else if (vm_start(m, &err) < 0)
-        error_add(&m->failure, "the VM does not start: %s", err.message);
+        error_add(&m->failure, "%s", err.message);
 }
 
 static int recover(struct vfm_migration *m)
@@ -255,13 +255,13 @@ static bool source_has_words(const struct vfm_migration *m)
            m->stage > VFM_STAGE_COMPLETE && !m->source.given;
 }
 
-/* Whether the source is a QEMU that asked for no answers.  It asks before its
- * devices' first bytes, if ever. */
+/* Whether the source is a QEMU that asked for no answers, and does not know by
+ * itself.  It asks before its devices' first bytes, if ever. */
 static bool is_unheard(const struct vfm_migration *m)
 {
     return !is_source(m) && peer_is(m, VFM_PEER_QEMU) &&
-           !m->target.return_path && vfm_channel_is_duplex(m->channel) &&
-           m->stage >= VFM_STAGE_PRE_COPY;
+           !m->target.return_path && !m->target.stream_cut &&
+           vfm_channel_is_duplex(m->channel) && m->stage >= VFM_STAGE_PRE_COPY;
 }
 
 static int tell_peer(struct vfm_migration *m)

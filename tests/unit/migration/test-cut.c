@@ -264,7 +264,29 @@ static void a_vm_that_does_not_start_again_is_told(void **state)
     p.target.start_error = -EBUSY;
     pair_run(&p);
     pair_check(&p);
-    assert_non_null(strstr(p.source.err.message, "the VM does not start"));
+    assert_non_null(strstr(p.source.err.message, "VM: cannot be started"));
+    pair_close(&p);
+}
+
+/* It would be called again, and never be heard of. */
+static void a_vm_that_is_busy_has_failed(void **state)
+{
+    (void)state;
+    pair_init(&p, &full);
+    p.source.stop_error = -EAGAIN;
+    pair_run(&p);
+    pair_check(&p);
+    assert_int_equal(p.source.ret, -EBUSY);
+    assert_non_null(strstr(p.source.err.message,
+                           "VM: cannot be stopped: machine: does not stop"));
+    pair_close(&p);
+
+    pair_init(&p, &full);
+    p.target.start_error = -EAGAIN;
+    pair_run(&p);
+    pair_check(&p);
+    assert_int_equal(p.target.ret, -EBUSY);
+    assert_int_equal(p.target.vm_starts, 1);
     pair_close(&p);
 }
 
@@ -284,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_vm_that_does_not_start_at_the_target_goes_back),
         cmocka_unit_test(several_devices_come_back_quietly),
         cmocka_unit_test(a_vm_that_does_not_start_again_is_told),
+        cmocka_unit_test(a_vm_that_is_busy_has_failed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

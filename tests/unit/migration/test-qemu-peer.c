@@ -153,6 +153,16 @@ static void who_is_not_heard_says_so(void **state)
     assert_non_null(strstr(p.target.err.message, "does not hear of it"));
 }
 
+static void who_has_ended_it_need_not_hear(void **state)
+{
+    (void)state;
+    begin("the source is cancelled", 0);
+    p.source.cancel_in = VFM_STAGE_COMPLETE;
+    end();
+    assert_int_equal(p.target.outcome, VFM_OUTCOME_FAILED);
+    assert_null(strstr(p.target.err.message, "does not hear"));
+}
+
 /* Nothing but its word is success. */
 static void a_word_that_is_lost_leaves_the_source_handed_over(void **state)
 {
@@ -188,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_link_that_dies_leaves_no_two_owners),
         cmocka_unit_test(a_source_whose_peer_fails_after_the_end_hands_over),
         cmocka_unit_test(who_is_not_heard_says_so),
+        cmocka_unit_test(who_has_ended_it_need_not_hear),
         WITH_RETURN_PATH(
             a_cancelled_source_keeps_its_devices_until_the_stream_ends),
         WITH_RETURN_PATH(

@@ -159,8 +159,12 @@ static void a_device_without_a_log_holds_the_limit(void **state)
 
 static void tracker_of_a_device(struct pair_side *side)
 {
-    if (!side->is_source)
+    if (!side->is_source) {
+        assert_int_equal(
+            vfm_migration_add_tracker(side->m, guest.tracker, NULL, NULL),
+            -EINVAL);
         return;
+    }
     assert_int_equal(vfm_migration_add_tracker(side->m, guest.tracker,
                                                side->devices[0].dev, NULL),
                      0);
