@@ -109,8 +109,8 @@ static struct json_tree *identity_json(const struct vmdescription_identity *id)
     json_add_number(o, "subsystem", id->subsystem);
     json_add_number(o, "revision", id->revision);
     json_add_number(o, "class", id->class_code);
-    json_add_number(o, "config_size", id->config_size);
-    json_add_number(o, "msix_count", id->msix_count);
+    json_add_number(o, "config_bytes", id->config_size);
+    json_add_number(o, "msix_vectors", id->msix_count);
     return o;
 }
 
