@@ -216,6 +216,14 @@ static int describe(struct vm *vm, struct vfm_ram *ram, struct vfm_migration *m,
     return ret;
 }
 
+/* What failed is no reason to start the VM here: the library has done that if
+ * it may run here.  Where it may not, the VMM has to know. */
+static void say_owner(const struct vm *vm, enum vfm_outcome outcome)
+{
+    if (outcome == VFM_OUTCOME_HANDED_OVER)
+        printf("%s: it was given away, and may run there\n", vm->name);
+}
+
 /* Returns 0 if the VM is now where it is to be. */
 static int migrate(struct vm *vm, enum vfm_role role,
                    struct vfm_channel *channel, struct vfm_error *err)
@@ -250,6 +258,8 @@ static int migrate(struct vm *vm, enum vfm_role role,
         ret = vfm_migration_add_tracker(m, tracker, NULL, err);
     if (ret == 0)
         ret = vfm_migration_run(m, err);
+    if (m != NULL)
+        say_owner(vm, vfm_migration_get_outcome(m));
     vfm_migration_close(m);
     vfm_dirty_tracker_free(tracker);
     vfm_ram_free(ram);
@@ -315,6 +325,8 @@ static int run_side(const char *name, int fd,
     ret = vm_create(&vm, name, &err);
     if (ret == 0)
         ret = vfm_channel_from_fd(fd, "socket", NULL, &channel, &err);
+    if (ret < 0)
+        close(fd);
     if (ret == 0)
         ret = side(&vm, channel, &err);
     if (ret < 0)
