@@ -275,7 +275,10 @@ static int agree(struct wire *w, const char *path, int64_t deadline,
     ssize_t n = wire_call(w, &m, deadline, &broken);
 
     if (n < 0)
-        return error_set(err, (int)n, "%s: cannot agree on a version: %s", path,
+        return error_set(err, (int)n, "%s: cannot %s: %s", path,
+                         n == -ETIMEDOUT
+                             ? "begin (does it serve another client?)"
+                             : "agree on a version",
                          strerror((int)-n));
     if ((size_t)n < sizeof(v))
         return error_set(err, -EPROTO,

@@ -6,6 +6,9 @@
  *
  *     example-vfio-user SOCKET
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create() */
+#endif
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

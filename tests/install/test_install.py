@@ -69,6 +69,15 @@ def test_a_program_linked_statically_runs_without_the_library(programs):
         stderr=subprocess.STDOUT, timeout=DEADLINE_S).stdout
 
 
+@pytest.mark.parametrize("source", sorted(
+    (HERE / "../../examples").glob("*.c")), ids=lambda path: path.name)
+def test_an_example_is_built_as_the_readme_says(source, tmp_path, pkg_config):
+    flags = run("pkg-config", "--cflags", "--libs", "libvfmig",
+                env=pkg_config).split()
+    run("cc", "-Werror", source, *flags, "-o", tmp_path / "program",
+        env=pkg_config)
+
+
 @pytest.mark.parametrize("way", [("--libs",), ("-static", "--static", "--libs")],
                          ids=["shared", "static"])
 def test_a_program_that_moves_a_device_is_linked(way, tmp_path, pkg_config):
@@ -76,7 +85,7 @@ def test_a_program_that_moves_a_device_is_linked(way, tmp_path, pkg_config):
     *static, libs = way
     flags = run("pkg-config", "--cflags", libs, *static[1:], "libvfmig",
                 env=pkg_config).split()
-    run("cc", "-D_GNU_SOURCE", HERE / "../../examples/migration.c",
+    run("cc", HERE / "../../examples/migration.c",
         *static[:1], *flags, "-o", tmp_path / "program", env=pkg_config)
 
 

@@ -226,5 +226,5 @@ def test_nobody_at_the_address_is_told(tmp_path):
     done = example("device", tmp_path / "none", "save", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr == (
-        f"example-device: {tmp_path}/none: cannot connect to "
-        f"{tmp_path}/none: No such file or directory\n")
+        f"example-device: {tmp_path}/none: cannot connect: "
+        "No such file or directory (does its server run?)\n")

@@ -262,6 +262,20 @@ static int open_device(int fd, const char *name, const struct settings *s,
     return 0;
 }
 
+/* @ret is why there is no connection. */
+static int no_connection(const char *path, const char *name, int ret,
+                         struct vfm_error *err)
+{
+    const char *hint =
+        ret == -ENOENT || ret == -ECONNREFUSED ? " (does its server run?)" : "";
+
+    if (strcmp(name, path) == 0)
+        return error_set(err, ret, "%s: cannot connect: %s%s", name,
+                         strerror(-ret), hint);
+    return error_set(err, ret, "%s: cannot connect to %s: %s%s", name, path,
+                     strerror(-ret), hint);
+}
+
 static int connect_socket(const char *path, const char *name,
                           uint32_t timeout_ms, struct vfm_error *err)
 {
@@ -273,8 +287,7 @@ static int connect_socket(const char *path, const char *name,
     int fd, ret;
 
     if (strlen(path) >= sizeof(address.sun_path))
-        return error_set(err, -ENAMETOOLONG, "%s: cannot connect to %s: %s",
-                         name, path, strerror(ENAMETOOLONG));
+        return no_connection(path, name, -ENAMETOOLONG, err);
     memcpy(address.sun_path, path, strlen(path));
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -291,8 +304,7 @@ static int connect_socket(const char *path, const char *name,
 
     ret = errno == EAGAIN ? -ETIMEDOUT : -errno;
     close(fd);
-    return error_set(err, ret, "%s: cannot connect to %s: %s", name, path,
-                     strerror(-ret));
+    return no_connection(path, name, ret, err);
 }
 
 /* More is better but nothing depends on it. */

@@ -554,7 +554,8 @@ static void bad_options_are_refused(void **state)
         -ENOENT);
     assert_string_equal(
         err.message,
-        "/none: cannot connect to /none: No such file or directory");
+        "/none: cannot connect: No such file or directory (does its server "
+        "run?)");
     o.options.read_size = 4095;
     assert_int_equal(
         vfm_device_open_vfio_user("/none", NULL, &o.options, &dev, &err),
