@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "bridge/interpose.h"
+#include "bridge/memory.h"
 #include "bridge/node.h"
 #include "bridge/real.h"
 
@@ -205,11 +207,10 @@ ssize_t write(int fd, const void *buf, size_t len)
     return f != NULL ? write_file(f, buf, len, -1) : REAL(write)(fd, buf, len);
 }
 
-/* No position is negative. */
-static ssize_t refuse(struct file *f)
+static ssize_t refuse(struct file *f, int ret)
 {
     put(f);
-    return result(-EINVAL);
+    return result(ret);
 }
 
 ssize_t pread(int fd, void *buf, size_t len, off_t pos)
@@ -218,7 +219,7 @@ ssize_t pread(int fd, void *buf, size_t len, off_t pos)
 
     if (f == NULL)
         return REAL(pread)(fd, buf, len, pos);
-    return pos < 0 ? refuse(f) : read_file(f, buf, len, pos);
+    return pos < 0 ? refuse(f, -EINVAL) : read_file(f, buf, len, pos);
 }
 
 ssize_t pwrite(int fd, const void *buf, size_t len, off_t pos)
@@ -227,7 +228,7 @@ ssize_t pwrite(int fd, const void *buf, size_t len, off_t pos)
 
     if (f == NULL)
         return REAL(pwrite)(fd, buf, len, pos);
-    return pos < 0 ? refuse(f) : write_file(f, buf, len, pos);
+    return pos < 0 ? refuse(f, -EINVAL) : write_file(f, buf, len, pos);
 }
 
 ssize_t pread64(int fd, void *buf, size_t len, off64_t pos)
@@ -266,37 +267,43 @@ ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t pos, size_t room)
     return pread(fd, buf, len, pos);
 }
 
-/* One part is a short read, or a short write: whoever calls has to go on. */
-static const struct iovec *first_part(const struct iovec *parts, int count)
+/* One part is a short read, or a short write: whoever calls has to go on.
+ * Returns 0 or a negative errno. */
+static int first_part(const struct iovec *parts, int count, struct iovec *part)
 {
-    static const struct iovec none;
-
-    for (int i = 0; i < count; i++)
-        if (parts[i].iov_len > 0)
-            return &parts[i];
-    return &none;
+    *part = (struct iovec){ .iov_len = 0 };
+    if (count < 0 || count > IOV_MAX)
+        return -EINVAL;
+    for (int i = 0; i < count && part->iov_len == 0; i++)
+        if (memory_read((uintptr_t)&parts[i], part, sizeof(*part)) < 0)
+            return -EFAULT;
+    return 0;
 }
 
 ssize_t readv(int fd, const struct iovec *parts, int count)
 {
     struct file *f = get(fd);
-    const struct iovec *part;
+    struct iovec part;
+    int ret;
 
     if (f == NULL)
         return REAL(readv)(fd, parts, count);
-    part = first_part(parts, count);
-    return read_file(f, part->iov_base, part->iov_len, -1);
+    ret = first_part(parts, count, &part);
+    return ret < 0 ? refuse(f, ret)
+                   : read_file(f, part.iov_base, part.iov_len, -1);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     struct file *f = get(fd);
-    const struct iovec *part;
+    struct iovec part;
+    int ret;
 
     if (f == NULL)
         return REAL(writev)(fd, parts, count);
-    part = first_part(parts, count);
-    return write_file(f, part->iov_base, part->iov_len, -1);
+    ret = first_part(parts, count, &part);
+    return ret < 0 ? refuse(f, ret)
+                   : write_file(f, part.iov_base, part.iov_len, -1);
 }
 
 /* ------------------------------------------------------ mmap() and stat() */

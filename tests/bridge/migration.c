@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,6 +147,9 @@ static void try_bad_pointers(const struct client *c)
            "it is written from nowhere");
     expect(write(fd, MAP_FAILED, 4096) < 0 && errno == EFAULT,
            "or from where no memory is");
+    expect(writev(fd, nowhere, 1) < 0 && errno == EFAULT &&
+               writev(fd, nowhere, 1 << 20) < 0 && errno == EINVAL,
+           "or in parts that are none");
     close(fd);
     expect(ioctl(c->device, VFIO_DEVICE_RESET) == 0 &&
                client_state(c) == VFIO_DEVICE_STATE_RUNNING,
