@@ -411,11 +411,10 @@ static int open_timeline(struct proxy *p, struct vfm_error *err)
     return 0;
 }
 
-static int close_timeline(struct proxy *p, struct vfm_error *err)
+static int close_events(struct proxy *p, struct vfm_error *err)
 {
     int failed;
 
-    json_drop(p->timeline.list);
     if (p->timeline.file == NULL)
         return 0;
     failed = ferror(p->timeline.file);
@@ -441,6 +440,7 @@ static int proxy(struct proxy *p, const char *from, struct vfm_error *err)
 
 static void proxy_close(struct proxy *p)
 {
+    json_drop(p->timeline.list);
     vfm_listener_close(p->listener);
     for (size_t i = 0; i < p->num_links; i++)
         link_close(p->links[i]);
@@ -466,6 +466,7 @@ int cmd_proxy(int argc, char **argv)
     };
     struct proxy p = { .opts = &opts };
     struct vfm_error err = { 0 };
+    struct vfm_error why;
     int first;
     int code = args_parse(&syntax, argc, argv, &opts, &first);
 
@@ -480,14 +481,16 @@ int cmd_proxy(int argc, char **argv)
         say_error("proxy: %s", err.message);
         code = EXIT_FAILED;
     }
+    if (close_events(&p, &why) < 0) {
+        say_error("proxy: %s", why.message);
+        if (code == EXIT_DONE)
+            err = why;
+        code = EXIT_FAILED;
+    }
     if (opts.json)
         print_json(&p, code == EXIT_DONE ? NULL : err.message);
     else if (!opts.quiet && p.num_links > 0)
         print_summary(&p);
     proxy_close(&p);
-    if (close_timeline(&p, &err) < 0) {
-        say_error("%s", err.message);
-        code = EXIT_FAILED;
-    }
     return code;
 }

@@ -284,6 +284,13 @@ def test_the_file_of_events_is_the_timeline_line_by_line(tmp_path):
     assert len(lines) > 10 and lines == run.json()["timeline"]
 
 
+def test_events_that_nobody_can_keep_are_an_error(tmp_path):
+    came, _, run = replay(tmp_path, parts(PRECOPY), "--events", "/dev/full",
+                          answers=good_answers(PRECOPY))
+    assert came == parts(PRECOPY)
+    assert run.exits(1).json()["error"].startswith("/dev/full: cannot write")
+
+
 def test_a_stream_that_is_cut_is_told(tmp_path):
     main = parts(PRECOPY)[0][:-10]
     came, _, run = replay(tmp_path, [main], answers=good_answers(PRECOPY))
