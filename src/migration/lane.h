@@ -50,8 +50,9 @@ struct member;
 #define LANE_CHUNK_MIN ((size_t)64 << 10)
 #define LANES_MEMORY   ((uint64_t)16 << 20)
 
-/* Connections that have not said yet whose they are. */
-#define STRANGERS_MAX  8
+/* Connections that have not said yet whose they are: the source's may all be,
+ * and others. */
+#define STRANGERS_MAX  (VFM_CHANNELS_MAX + 8)
 
 struct lane {
     struct vfm_channel *channel;

@@ -19,6 +19,7 @@
 /* What one dispatch sends before the caller's loop has its turn. */
 #define PACKETS_MAX 32
 
+/* It says at once whose it is, for a target takes few that do not. */
 static int connect_lane(struct vfm_migration *m, struct vfm_error *err)
 {
     unsigned int number = m->lanes.joined;
@@ -37,10 +38,11 @@ static int connect_lane(struct vfm_migration *m, struct vfm_error *err)
         return error_set(err, -EINVAL, "channel %u: goes one way", number);
     }
     ret = lane_add(m, ch, number, &lane, err);
-    if (ret == 0)
-        encode_multifd_init(&lane->outbox.head, m->lanes.nonce,
-                            (uint8_t)number);
-    return ret;
+    if (ret < 0)
+        return ret;
+    encode_multifd_init(&lane->outbox.head, m->lanes.nonce, (uint8_t)number);
+    ret = lane_flush(m, lane, err);
+    return ret == -EAGAIN ? 0 : ret;
 }
 
 /* Sends what is in all outboxes.  0 when they are empty. */

@@ -202,6 +202,17 @@ static void the_state_goes_over_the_other_channels(void **state)
     end();
 }
 
+static void as_many_channels_as_there_may_be_are_opened(void **state)
+{
+    (void)state;
+    source_channels = target_channels = VFM_CHANNELS_MAX;
+    begin(&three);
+    pair_succeeds(&p);
+    assert_int_equal(connected, VFM_CHANNELS_MAX);
+    assert_int_equal(p.target.warnings, 0);
+    end();
+}
+
 static void a_tight_memory_limit_is_enough(void **state)
 {
     (void)state;
@@ -421,9 +432,9 @@ static void a_foreign_connection_is_turned_away(void **state)
     end();
 }
 
-/* Several times as many as may be undecided at a time, and as warnings are
- * given; fewer than a listener lets wait. */
-#define CROWD        40
+/* More than may be undecided at a time, and several times as many as warnings
+ * are given; fewer than a listener lets wait. */
+#define CROWD        56
 #define WARNINGS_MAX 4
 
 static int crowd[CROWD];
@@ -683,6 +694,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(any_number_of_channels_carries_the_state, reset),
         cmocka_unit_test_setup(the_state_goes_over_the_other_channels, reset),
+        cmocka_unit_test_setup(as_many_channels_as_there_may_be_are_opened,
+                               reset),
         cmocka_unit_test_setup(a_tight_memory_limit_is_enough, reset),
         cmocka_unit_test_setup(devices_that_take_their_time_arrive, reset),
         cmocka_unit_test_setup(
