@@ -207,7 +207,8 @@ struct vfm_migration_options {
 
     /* How long the peer may be silent while we wait for it; ms.  Four times as
      * long if it talks, but takes nothing from us, or does not say what became
-     * of the devices.  Default 30,000. */
+     * of the devices.  With VFM_PEER_NONE a target waits for the first byte for
+     * ever.  Default 30,000. */
     uint32_t peer_timeout_ms;
 
     /* The callbacks may be NULL; copied. */

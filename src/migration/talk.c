@@ -153,6 +153,14 @@ static const char *hint(const struct vfm_migration *m)
                : "";
 }
 
+/* Whether somebody who answers nothing has to do something all the same: take
+ * what is sent, or go on with what has begun. */
+static bool is_expected(const struct vfm_migration *m)
+{
+    return m->wishes.send ||
+           (m->wishes.recv && vfm_channel_bytes_received(m->channel) > 0);
+}
+
 /* While it is us who keep the peer waiting its time does not run. */
 static void spare_peer(struct vfm_migration *m, bool for_peer)
 {
@@ -175,8 +183,7 @@ int talk_wait(struct vfm_migration *m, int ret, struct vfm_error *err)
     if (ret != -EAGAIN)
         return ret;
     spare_peer(m, for_peer);
-    /* Who does not answer still has to take what is sent. */
-    if (peer_is(m, VFM_PEER_NONE) && !m->wishes.send)
+    if (peer_is(m, VFM_PEER_NONE) && !is_expected(m))
         return ret;
     silent = silent_until(m);
     until = clock_min(silent, clock_min(stuck_until(m), answered_until(m)));

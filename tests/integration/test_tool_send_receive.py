@@ -176,6 +176,15 @@ def test_a_command_that_gave_all_and_does_not_end_has_a_deadline(pair,
     assert b.state() == "RUNNING"
 
 
+def test_a_stream_that_stalls_is_given_up(pair, tmp_path):
+    a, b = pair
+    vfmig("save", "-d", a.word, tmp_path / "state").ok()
+    run = vfmig("receive", "-d", b.word, "--peer", "none", "--peer-timeout",
+                "300ms", f"exec:head -c 100000 {tmp_path}/state; {NEVER_ENDS}")
+    assert "got nothing done for 300 ms" in run.exits(1).error()
+    assert b.state() == "RUNNING"
+
+
 def test_a_peer_must_be_able_to_answer(pair):
     a, _ = pair
     reading, writing = os.pipe()
