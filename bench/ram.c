@@ -205,7 +205,8 @@ static void migrate(enum vfm_role role, int socket, uint8_t *memory,
         vfm_ram_add_block(ram, &block, &err) < 0 ||
         vfm_ram_add_mapping(ram, "ram", 0, 0, size, &err) < 0 ||
         vfm_migration_set_ram(m, ram, &err) < 0 ||
-        vfm_migration_add_tracker(m, tracker, NULL, &err) < 0 ||
+        (options.role == VFM_ROLE_SOURCE &&
+         vfm_migration_add_tracker(m, tracker, NULL, &err) < 0) ||
         vfm_migration_run(m, &err) < 0) {
         fprintf(stderr, "bench-ram: %s\n", err.message);
         exit(1);
