@@ -3,6 +3,7 @@
 /*
  * What the bridge makes of a region that a server lets it map in part.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,6 +47,7 @@ static const struct answer good = {
 };
 
 static struct answer answer; /* what the server says */
+static uint32_t refusal;     /* or that */
 
 /* ----------------------------------------------------------- the server */
 
@@ -64,7 +66,8 @@ static void reply_with_descriptor(int fd, struct vfu_header head)
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     int memory = memfd_create("region", MFD_CLOEXEC);
 
-    head.flags = VFU_TYPE_REPLY;
+    head.flags = VFU_TYPE_REPLY | (refusal != 0 ? VFU_FLAG_ERROR : 0);
+    head.error = refusal;
     head.size = sizeof(head) + sizeof(answer);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
@@ -164,12 +167,43 @@ static void what_makes_no_sense_is_not_mapped(void **state)
     assert_int_equal(pages_mapped(), 0);
 }
 
+static unsigned int count_descriptors(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    unsigned int n = 0;
+
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        n++;
+    closedir(folder);
+    return n;
+}
+
+static void what_comes_with_a_refusal_is_closed(void **state)
+{
+    struct server s = { .json = "{}" };
+    struct place place = { .group = 1 };
+    unsigned int before = count_descriptors();
+    struct device *d;
+
+    (void)state;
+    answer = good;
+    refusal = ENODEV;
+    server_start(&s, serve_a_region);
+    strcpy(place.socket, s.path);
+    assert_true(device_open(&place, false, true, &d) < 0);
+    server_finish(&s);
+    refusal = 0;
+    assert_int_equal(count_descriptors(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_region_is_mapped_as_a_whole),
         cmocka_unit_test(areas_are_found_behind_another_capability),
         cmocka_unit_test(what_makes_no_sense_is_not_mapped),
+        cmocka_unit_test(what_comes_with_a_refusal_is_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
