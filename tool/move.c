@@ -105,7 +105,7 @@ static int open_standard_stream(struct run *run,
 
 #define PEER_TIMEOUT_MS 30000
 
-static uint32_t pump_timeout_ms(const struct move_options *opts)
+static uint32_t peer_timeout_ms(const struct move_options *opts)
 {
     return opts->peer_timeout_ms > 0 ? opts->peer_timeout_ms : PEER_TIMEOUT_MS;
 }
@@ -114,7 +114,7 @@ static uint32_t pump_timeout_ms(const struct move_options *opts)
 static uint32_t migration_timeout_ms(const struct run *run)
 {
     const struct move_options *opts = &run->move->options;
-    uint32_t ms = pump_timeout_ms(opts);
+    uint32_t ms = peer_timeout_ms(opts);
 
     if (run->join != NULL)
         return UINT32_MAX; /* a machine may take hours to send */
@@ -130,7 +130,7 @@ static int open_pump(struct run *run, struct vfm_listener *listener,
     const struct pump_options options = {
         .channels = opts->channels,
         .rest = opts->rest,
-        .timeout_ms = pump_timeout_ms(opts),
+        .timeout_ms = peer_timeout_ms(opts),
         .cancel_fd = run->cancel_fd,
     };
 
@@ -156,7 +156,7 @@ static int open_join(struct run *run, const char *uri,
         vfm_channel_close(outer);
         return ret;
     }
-    return join_open(outer, opts->rest, pump_timeout_ms(opts), &run->join,
+    return join_open(outer, opts->rest, peer_timeout_ms(opts), &run->join,
                      &run->channel, err);
 }
 
@@ -213,7 +213,7 @@ static int open_channel(struct run *run, struct vfm_error *err)
     int ret;
 
     options.connect_timeout_ms = opts->connect_timeout_ms;
-    options.finish_timeout_ms = pump_timeout_ms(opts);
+    options.finish_timeout_ms = peer_timeout_ms(opts);
     options.max_bandwidth = opts->max_bandwidth;
     options.cancel_fd = run->cancel_fd;
     if (is_piped(run->move) || stdout_is_taken(run->move))
