@@ -179,12 +179,11 @@ int address_find(const char *root, const char *text, struct kernel_address *a,
                          "domain, an mdev's UUID or " CDEV_FOLDER "vfioN",
                          text);
     if (ret == 0)
-        return error_set(
-            err, -ENODEV,
-            "%.80s: there is no such device, neither of PCI, where "
-            "it would have a domain, as a rule 0000:, in front, "
-            "nor a mediated one",
-            text);
+        return error_set(err, -ENODEV,
+                         "%.80s: there is no such device, neither of PCI, "
+                         "where it would have a domain, as a rule 0000:, in "
+                         "front, nor a mediated one",
+                         text);
     if (ret > 0)
         ret = learn(a);
     if (ret < 0)
